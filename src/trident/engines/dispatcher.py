@@ -1,9 +1,9 @@
 """Between the engine and whoever asked: admission, order, deadlines, cancelling, and few, full responses.
 
-One thread turns what a step brought into responses while the engine already works on the next. The first token of
-a stream leaves at once, and so does every other as long as sending is cheap beside the engine. When it is not
-(many streams, short steps), the tokens of several steps leave in one response, and no token waits longer than the
-deployment's bound.
+One thread takes in what each step brought while the engine already works on the next; the threads of `delivery` send.
+The first token of a stream leaves at once, and so does every other as long as sending is cheap beside the engine. When
+it is not (many streams, short steps), the tokens of several steps leave in one response, and as soon as a token has
+waited for the deployment's bound, a thread that is free sends it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from trident.engines.base import Engine, Progress
 from trident.engines.completion import Completion
+from trident.engines.delivery import Delivery
 from trident.engines.job import Job, Reply
-from trident.engines.outbox import Outbox
 from trident.engines.pace import Pace
 from trident.engines.parameters import Generation
 from trident.engines.recent_ids import RecentIds
@@ -31,7 +30,6 @@ from trident.errors import (
     InvalidRequestError,
     QueueFullError,
     RequestCancelledError,
-    TridentError,
     UnavailableError,
 )
 from trident.manifest import Limits
@@ -79,22 +77,20 @@ class Dispatcher:
         """
         self._engine = engine
         self._detokenizers = detokenizers
-        self._outbox = Outbox(pace)
         self._limits = limits
-        self._telemetry = telemetry
         self._on_engine_gone = on_engine_gone
         self._clock = clock
         self._lock = threading.Lock()
-        self._jobs: dict[Completion, Job] = {}  # guarded by _lock, as the next eight
+        self._jobs: dict[Completion, Job] = {}  # guarded by _lock, as the next seven
         self._ids: dict[str, Job] = {}
         self._recent_ids = RecentIds()
         self._line = WaitingLine()
         self._with_engine: set[Completion] = set()
-        self._dropped: list[Completion] = []  # cancelled while they waited, and not yet told
         self._is_draining = False
         self._is_closing = False
         self._is_over = False
         self._next_poll = 0.0
+        self._delivery = Delivery(self._lock, pace, telemetry, self._with_engine.__len__, self._forget, clock)
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._thread.start()
 
@@ -198,11 +194,14 @@ class Dispatcher:
     def _cancel(self, job: Job) -> None:
         """Under the lock."""
         job.is_cancelled = True
-        for completion in job.completions:
+        now = self._clock()
+        for completion in list(job.open):
             if completion in self._with_engine:
                 self._engine.cancel(completion)
-            elif self._line.remove(completion):
-                self._dropped.append(completion)
+            elif self._line.remove(completion):  # nobody else ends it
+                completion.accept(Progress(completion, [], "cancelled"), now)
+                self._delivery.add(job, completion, now)
+        self._delivery.wake()
 
     def _run(self) -> None:
         try:
@@ -215,141 +214,74 @@ class Dispatcher:
 
     def _loop(self) -> NoReturn:
         while True:
-            step = self._engine.wait(self._patience())
+            step = self._engine.wait(POLL_S if self._jobs else IDLE_S)
+            if self._delivery.is_broken:
+                raise EngineError("internal error; see the server's log")
             now = self._clock()
             if step:
-                self._accept(step, now)
-            self._end_dropped(now)
-            self._send(now)
+                with self._lock:
+                    self._accept(step, now)
             if now >= self._next_poll:
                 self._next_poll = now + POLL_S
                 self._poll(now)
 
     def _end(self, error: EngineError) -> None:
+        told = RequestCancelledError("the server is stopping") if self._is_closing else error
         with self._lock:
-            jobs = {id(job): job for job in self._jobs.values()}
             self._is_over = True
-        for job in jobs.values():
-            self._record(job, "cancelled" if self._is_closing else "error")
-            self._forget(job.completions, job)
-            job.reply.fail(RequestCancelledError("the server is stopping") if self._is_closing else error)
+            for job in self._live_jobs():
+                self._delivery.fail(job, told, "cancelled" if self._is_closing else "error")
+        self._delivery.close()
         if not self._is_closing:
             self._on_engine_gone()
 
-    def _patience(self) -> float:
-        """Seconds until something is due without the engine's doing."""
-        if not self._jobs:
-            return IDLE_S
-        return min(max(0.0, self._outbox.next_moment() - self._clock()), POLL_S)
-
     def _accept(self, step: list[Progress], now: float) -> None:
-        self._outbox.stepped(now)
+        """Take what a step brought. Under the lock."""
+        self._delivery.stepped(now)
         has_room = False
         for progress in step:
             completion = progress.sequence
             assert isinstance(completion, Completion)  # noqa: S101 - for the type checker
             if progress.end is not None:
                 has_room = True
-                with self._lock:
-                    self._with_engine.discard(completion)
+                self._with_engine.discard(completion)
             job = self._jobs.get(completion)
-            if job is not None:
-                with self._failing_alone(job):
-                    completion.accept(progress, now)
-                    if completion.is_ready:
-                        self._outbox.add(completion, now)
+            if job is None:
+                continue
+            try:
+                completion.accept(progress, now)
+            except Exception as exc:  # noqa: BLE001 - a bug that one request meets ends that request, and no other
+                _log.exception("a request failed")
+                self._delivery.fail(job, EngineError(f"internal error ({type(exc).__name__})"), "error")
+            else:
+                self._delivery.add(job, completion, now)
         if has_room:
-            with self._lock:
-                self._fill(now)
-
-    @contextmanager
-    def _failing_alone(self, job: Job) -> Iterator[None]:
-        """A bug that one request meets ends that request, and no other."""
-        try:
-            yield
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this request only
-            _log.exception("a request failed")
-            self._fail(job, EngineError(f"internal error ({type(exc).__name__})"), "error")
-
-    def _end_dropped(self, now: float) -> None:
-        """Cancelled sequences that the engine never had: nobody else ends them."""
-        if not self._dropped:
-            return
-        with self._lock:
-            dropped, self._dropped = self._dropped, []
-        for completion in dropped:
-            if completion in self._jobs:
-                completion.accept(Progress(completion, [], "cancelled"), now)
-                self._outbox.add(completion, now)
-
-    def _send(self, now: float) -> None:
-        due = self._outbox.due(now, len(self._with_engine))
-        if not due:
-            return
-        start = self._clock()
-        for completion in due:
-            if self._outbox.remove(completion):  # a failed neighbour takes its whole request along
-                with self._failing_alone(self._jobs[completion]):
-                    self._send_one(completion, now)
-        self._outbox.sent(len(due), self._clock() - start)
-
-    def _send_one(self, completion: Completion, now: float) -> None:
-        job = self._jobs[completion]
-        if completion.error is not None:
-            self._fail(job, completion.error, "error")
-            return
-        has_ended = completion.has_ended
-        if has_ended:
-            job.num_open -= 1
-        is_final = job.num_open == 0
-        last_sent = completion.last_sent
-        chunk = completion.take(now)
-        num_tokens = len(chunk.output_ids) if completion.is_streaming else 0
-        self._telemetry.response(num_tokens, None if last_sent is None else now - last_sent)
-        if has_ended:  # before the asker hears of it, so that its next request finds the place free
-            self._telemetry.request_ended(job.record(completion, completion.finish_reason, now))
-            self._forget([completion], job if is_final else None)
-        try:
-            job.reply.send(chunk, is_final)
-        except EngineError as exc:  # its tokens are lost, so the request must not go on
-            self._fail(job, exc, "error")
-
-    def _fail(self, job: Job, error: TridentError, finish_reason: str) -> None:
-        self._record(job, finish_reason)
-        for completion in job.completions:
-            completion.fail()
-        self._forget(job.completions, job)
-        job.reply.fail(error)
-
-    def _record(self, job: Job, finish_reason: str) -> None:
-        now = self._clock()
-        for completion in job.completions:
-            if completion in self._jobs:
-                self._telemetry.request_ended(job.record(completion, finish_reason, now))
+            self._fill(now)
+        self._delivery.wake()
 
     def _forget(self, completions: Sequence[Completion], ended_job: Job | None) -> None:
-        with self._lock:
-            for completion in completions:
-                self._jobs.pop(completion, None)
-                self._outbox.remove(completion)
-                if not self._line.remove(completion) and completion in self._with_engine:
-                    self._engine.cancel(completion)  # left alone when it has ended
-            if ended_job is not None and self._ids.get(ended_job.request_id) is ended_job:
-                del self._ids[ended_job.request_id]
-                self._recent_ids.ended(ended_job.request_id, self._clock())
+        """Free the places of what is over. Under the lock."""
+        for completion in completions:
+            self._jobs.pop(completion, None)
+            if not self._line.remove(completion) and completion in self._with_engine:
+                self._engine.cancel(completion)  # left alone when it has ended
+        if ended_job is not None and self._ids.get(ended_job.request_id) is ended_job:
+            del self._ids[ended_job.request_id]
+            self._recent_ids.ended(ended_job.request_id, self._clock())
+
+    def _live_jobs(self) -> list[Job]:
+        return list({id(job): job for job in self._jobs.values()}.values())
 
     def _poll(self, now: float) -> None:
         """Deadlines, and askers who left without a word."""
         with self._lock:
-            jobs = {id(job): job for job in self._jobs.values()}
-        for job in jobs.values():
-            if now >= job.deadline:
-                seconds = job.deadline - job.completions[0].arrival
-                self._fail(
-                    job, DeadlineExceededError(f"deadline exceeded: the request's {seconds:g} s are over"), "timeout"
-                )
-                continue
-            with self._failing_alone(job):
-                if job.is_asked_due(now) and job.reply.is_cancelled():
-                    with self._lock:
-                        self._cancel(job)
+            jobs = self._live_jobs()
+            for job in jobs:
+                if now >= job.deadline:
+                    seconds = job.deadline - job.completions[0].arrival
+                    late = DeadlineExceededError(f"deadline exceeded: the request's {seconds:g} s are over")
+                    self._delivery.fail(job, late, "timeout")
+        for job in jobs:
+            if job.open and not job.is_sending and job.is_asked_due(now) and job.reply.is_cancelled():
+                with self._lock:
+                    self._cancel(job)

@@ -1,46 +1,65 @@
-"""Streams with tokens that have not left yet, and which of them are to be sent now."""
+"""Sequences with something that has not left yet, and which of them is to be sent next."""
 
 from __future__ import annotations
 
 from trident.engines.completion import Completion
+from trident.engines.job import Job
 from trident.engines.pace import Pace
 
 
 class Outbox:
-    """For the dispatcher's thread alone."""
+    """First tokens and ends before all others, then the oldest. Under its owner's lock."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
-        self._waiting: dict[Completion, tuple[float, int]] = {}  # -> time and step of its oldest unsent token
+        self._urgent: dict[Completion, Job] = {}
+        self._waiting: dict[Completion, tuple[Job, float, int]] = {}  # oldest first: its time, its step
         self._num_steps = 0
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._waiting)
 
     def stepped(self, now: float) -> None:
         """A step of the engine ended at `now`."""
         self._pace.stepped(now)
         self._num_steps += 1
 
-    def add(self, completion: Completion, now: float) -> None:
+    def sent(self, seconds: float) -> None:
+        """Sending one response took `seconds`."""
+        self._pace.sent(seconds)
+
+    def add(self, job: Job, completion: Completion, now: float) -> None:
         """It has something to send, since now unless it waits already."""
-        self._waiting.setdefault(completion, (now, self._num_steps))
+        if completion.is_first or completion.has_ended:
+            self._waiting.pop(completion, None)
+            self._urgent[completion] = job
+        elif completion not in self._waiting:
+            self._waiting[completion] = (job, now, self._num_steps)
 
-    def remove(self, completion: Completion) -> bool:
-        """Take it out; False when it was not in."""
-        return self._waiting.pop(completion, None) is not None
+    def remove(self, completion: Completion) -> None:
+        """Take it out, if it is in."""
+        self._urgent.pop(completion, None)
+        self._waiting.pop(completion, None)
 
-    def due(self, now: float, num_streams: int) -> list[Completion]:
-        """What must leave now: first tokens, ends, and all that has waited long enough."""
-        last_step = self._num_steps + 1 - self._pace.num_merged(num_streams)
-        last_moment = now - self._pace.max_delay_s
-        return [
-            completion
-            for completion, (since, step) in self._waiting.items()
-            if step <= last_step or since <= last_moment or completion.is_first or completion.has_ended
-        ]
+    def is_due(self, now: float, num_streams: int) -> bool:
+        """Whether something must leave now, while `num_streams` run."""
+        if self._urgent:
+            return True
+        for _, since, step in self._waiting.values():
+            is_full = self._num_steps - step + 1 >= self._pace.num_merged(num_streams)
+            return is_full or now >= since + self._pace.max_delay_s
+        return False
 
-    def next_moment(self) -> float:
-        """When the oldest has waited long enough; infinity when nothing waits."""
-        return min((since for since, _ in self._waiting.values()), default=float("inf")) + self._pace.max_delay_s
+    def pop(self) -> tuple[Job, Completion]:
+        """Take out what is next."""
+        if self._urgent:
+            completion = next(iter(self._urgent))
+            return self._urgent.pop(completion), completion
+        completion = next(iter(self._waiting))
+        return self._waiting.pop(completion)[0], completion
 
-    def sent(self, count: int, seconds: float) -> None:
-        """Sending `count` responses took `seconds`."""
-        self._pace.sent(count, seconds)
+    def next_moment(self) -> float | None:
+        """When the oldest has waited long enough; None when nothing waits."""
+        for _, since, _ in self._waiting.values():
+            return since + self._pace.max_delay_s
+        return None

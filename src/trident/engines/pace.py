@@ -10,7 +10,7 @@ _IDLE_S = 1.0  # a longer time between two steps says that there was nothing to 
 
 
 class Pace:
-    """Measures steps and sends, and says how far to merge. For one thread."""
+    """Measures steps and sends, and says how far to merge. Under its owner's lock."""
 
     def __init__(self, max_delay_s: float) -> None:
         """`max_delay_s`: longest time a streamed token may wait to be merged with the next ones."""
@@ -25,9 +25,9 @@ class Pace:
         if interval < _IDLE_S:
             self._step_interval_s += _WEIGHT * (interval - self._step_interval_s)
 
-    def sent(self, count: int, seconds: float) -> None:
-        """Handing over `count` responses took `seconds`."""
-        self._send_cost_s += _WEIGHT * (seconds / count - self._send_cost_s)
+    def sent(self, seconds: float) -> None:
+        """Handing over one response took `seconds`."""
+        self._send_cost_s += _WEIGHT * (seconds - self._send_cost_s)
 
     def num_merged(self, num_streams: int) -> int:
         """Steps to a response while `num_streams` run; none may make a token wait longer than the bound."""

@@ -44,7 +44,7 @@ class Served:
         self.gone = threading.Event()
         self.pace = Pace(max_delay_s)
         if is_lagging:
-            self.pace.sent(1, seconds=10.0)
+            self.pace.sent(seconds=10.0)
         limits = LIMITS.model_copy(
             update={"max_queued_requests": max_queued, "max_num_seqs": max_running, "max_queued_tokens": max_tokens}
         )
@@ -105,6 +105,7 @@ def test_the_end_of_a_batch_is_on_the_last_response_of_the_last_row(served):
     reply = served.submit(generation(is_alone=False), generation(is_alone=False, batch_index=1))
     first, second = served.engine.submitted
     served.engine.step((first, [11], "stop"), (second, [21]))
+    reply.wait(2)
     served.engine.step((second, [22], "length"))
     reply.wait()
     assert [(chunk.batch_index, is_final) for chunk, is_final in reply.chunks] == [(0, False), (1, False), (1, True)]
@@ -129,6 +130,7 @@ def test_a_merged_token_waits_no_longer_than_the_bound():
     reply = served.submit()
     (sequence,) = served.engine.submitted
     served.engine.step((sequence, [11]))
+    reply.wait(1)
     served.engine.step((sequence, [12]))
     reply.wait(2)  # no further step comes: the timer sends it
     served.dispatcher.close()
@@ -222,6 +224,58 @@ def test_a_response_that_cannot_be_sent_ends_its_request_with_an_error_and_frees
     served.engine.step((first, [12], "stop"))
     assert other.wait().ids == [11, 12]
     assert served.engine.cancelled == [second]
+
+
+class SlowReply(RecordedReply):
+    """Sends only when the test lets it, and one response at a time, or it says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+        self.has_begun = threading.Event()
+        self._alone = threading.Lock()
+
+    def send(self, chunk, is_final) -> None:
+        assert self._alone.acquire(blocking=False), "two responses of one request at once"
+        self.has_begun.set()
+        assert self.go_on.wait(10)
+        super().send(chunk, is_final)
+        self._alone.release()
+
+
+def test_a_response_that_waits_for_the_server_holds_up_no_other_request_and_gets_fuller(served):
+    slow, other = SlowReply(), served.submit()
+    served.dispatcher.submit("", [generation(), generation()], slow)
+    first, second, third = served.engine.submitted
+    served.engine.step((second, [20]), (third, [30]))  # two rows of one request
+    assert slow.has_begun.wait(10)
+    for token_id in (31, 32, 33):
+        served.engine.step((third, [token_id]), (first, [token_id - 20]))
+        other.wait(token_id - 30)
+    slow.go_on.set()
+    slow.wait(2)
+    assert [chunk.output_ids for chunk, _ in slow.chunks] == [[20], [30, 31, 32, 33]]
+
+
+def test_an_error_comes_after_the_response_that_is_being_sent(served):
+    slow = SlowReply()
+    served.dispatcher.submit("", [generation()], slow, timeout_s=0.05)
+    served.engine.step((served.engine.submitted[0], [11]))
+    assert slow.has_begun.wait(10)
+    while served.dispatcher.load().num_live:  # until the deadline has passed
+        served.engine.step()
+    assert slow.error is None
+    slow.go_on.set()
+    assert isinstance(slow.wait().error, DeadlineExceededError)
+    assert slow.ids == [11]
+
+
+def test_a_bug_in_a_sender_ends_every_request_instead_of_hanging_it(served, monkeypatch):
+    replies = [served.submit(), served.submit()]
+    monkeypatch.setattr(served.telemetry, "response", None)  # what the sender calls is no function any more
+    served.engine.step((served.engine.submitted[0], [11]))
+    assert all(isinstance(reply.wait().error, EngineError) for reply in replies)
+    assert served.gone.wait(10)
 
 
 def test_a_bug_in_the_dispatcher_s_thread_ends_every_request_instead_of_hanging_it(served):

@@ -12,7 +12,7 @@ def pace(step_s: float, send_s: float, max_delay_s: float) -> Pace:
     made = Pace(max_delay_s)
     for number in range(200):
         made.stepped(number * step_s)
-        made.sent(4, 4 * send_s)
+        made.sent(send_s)
     return made
 
 
