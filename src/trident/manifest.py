@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from trident.errors import ManifestError, did_you_mean
 
 FILE_NAME = "manifest.json"
+_QUOTE = "'"
 CURRENT = "current"  # engines/<name>/current -> the promoted version
 
 
@@ -55,8 +56,8 @@ class Source(_Part):
     licence: str  # SPDX
 
 
-class Limits(_Part):
-    """What one engine can take. Preprocessing and the engine model refuse the rest by name."""
+class RequestLimits(_Part):
+    """What one engine takes of requests; the size of its KV cache is in `Limits`."""
 
     max_input_tokens: int = Field(ge=1)  # longest prompt
     max_output_tokens: int = Field(ge=1)  # longest completion
@@ -65,7 +66,12 @@ class Limits(_Part):
     max_num_batched_tokens: int = Field(ge=1)  # tokens in one engine step; longer prompts are prefilled in chunks
     max_queued_requests: int = Field(ge=1)  # sequences admitted and not finished, running ones included
     max_queued_tokens: int = Field(default=262144, ge=1)  # prompt tokens of those that wait for a place in the batch
-    kv_cache_tokens: int = Field(ge=1)  # tokens of all sequences that the KV cache holds
+
+
+class Limits(RequestLimits):
+    """What one engine can take. Preprocessing and the engine model refuse the rest by name."""
+
+    kv_cache_tokens: int = Field(ge=1)  # tokens of all sequences that the KV cache holds; see kv_cache_fraction
 
 
 class Tokens(_Part):
@@ -96,6 +102,29 @@ class DraftModel(_Part):
 Speculation = PromptLookup | DraftModel
 
 
+class Parallelism(_Part):
+    """How one model is spread over GPUs."""
+
+    tp: int = Field(default=1, ge=1)  # tensor parallel: every layer cut in so many parts
+    pp: int = Field(default=1, ge=1)  # pipeline parallel: the layers in so many groups
+
+    @property
+    def world_size(self) -> int:
+        """GPUs in all, and rank files of a TensorRT-LLM checkpoint."""
+        return self.tp * self.pp
+
+
+class QuantizationFacts(_Part):
+    """How the weights were made smaller; without one they are as in the source."""
+
+    algorithm: str  # the tool's name for it: "int4_sym", "FP8", "W4A16_AWQ"
+    group_size: int | None = Field(
+        default=None, ge=1
+    )  # weights that share a scale; None: no groups
+    calibration_samples: int = Field(default=0, ge=0)  # 0: no data was used
+    calibration_sha256: Sha256 | None = None  # of the text
+
+
 class Manifest(_Part):
     """An engine directory: what it is, what it can take, and the sha256 of every file in it."""
 
@@ -115,7 +144,13 @@ class Manifest(_Part):
     loras: dict[LoraName, RelativePath] = Field(default_factory=dict)  # name -> folder of a PEFT adapter
     max_loras: int = Field(default=4, ge=1)  # adapters in memory at once; the least recently used one leaves
     speculation: Speculation | None = Field(default=None, discriminator="kind")
-    quality: dict[str, float] = Field(default_factory=dict)
+    parallelism: Parallelism = Parallelism()
+    quantization: QuantizationFacts | None = None
+    kv_cache_precision: str | None = None  # "u8", "fp8", ...; None: the engine's own default
+    kv_cache_fraction: float | None = Field(default=None, gt=0, le=1)
+    """Of the GPU memory that weights and activations leave free. Where it is set, the engine sizes its KV cache by it,
+    and `limits.kv_cache_tokens` is only what must fit at least."""
+    quality: dict[str, float] = Field(default_factory=dict)  # figure -> value, as `trident eval` names them
     gpu_architecture: str | None = None
     image_digest: str | None = None
     files: dict[RelativePath, Sha256] = Field(min_length=1)
@@ -143,10 +178,11 @@ def explain_invalid(exc: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"{where} is missing"
     if first["type"] == "union_tag_not_found":
-        return f"{where}.kind is missing"
+        return f"{where}.{first['ctx']['discriminator'].strip(_QUOTE)} is missing"
     if first["type"] == "union_tag_invalid":
         tag, known = str(first["ctx"]["tag"]), re.findall(r"'([^']+)'", first["ctx"]["expected_tags"])
-        return f"{where}.kind must be {' or '.join(known)}, got {tag!r}{did_you_mean(tag, known)}"
+        key = first["ctx"]["discriminator"].strip(_QUOTE)
+        return f"{where}.{key} must be {' or '.join(known)}, got {tag!r}{did_you_mean(tag, known)}"
     given = "" if isinstance(first["input"], (dict, BaseModel)) else f", got {reprlib.repr(first['input'])}"
     hint = ""
     if first["type"] in {"enum", "literal_error"}:
@@ -159,14 +195,17 @@ def _fields_beside(model: type[BaseModel], loc: list[str]) -> list[str]:
     for part in loc[:-1]:
         if isinstance(inner, type) and issubclass(inner, BaseModel) and part in inner.model_fields:
             inner = inner.model_fields[part].annotation
-        else:  # a union, told apart by `kind`
-            inner = next((one for one in get_args(inner) if part in _kinds(one)), None)
+        else:  # a union, told apart by `kind` or `type`
+            inner = next((one for one in get_args(inner) if part in _tags(one)), None)
     return list(inner.model_fields) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
 
 
-def _kinds(model: object) -> tuple[object, ...]:
-    if isinstance(model, type) and issubclass(model, BaseModel) and "kind" in model.model_fields:
-        return get_args(model.model_fields["kind"].annotation)
+def _tags(model: object) -> tuple[object, ...]:
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return tuple(
+            tag for name in ("kind", "type") if name in model.model_fields
+            for tag in get_args(model.model_fields[name].annotation)
+        )  # fmt: skip
     return ()
 
 

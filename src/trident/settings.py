@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trident.errors import SettingsError, did_you_mean
 
 PREFIX = "TRIDENT_"
+
+
+class Backend(str, Enum):
+    """What runs the engine model of a TensorRT engine; see docs/cpp-backend.md."""
+
+    PYTHON = "python"  # Trident's own engine model
+    CPP = "cpp"  # NVIDIA's C++ backend, a rank a GPU
+    CPP_ORCHESTRATOR = "cpp-orchestrator"  # the same, and it spawns its workers itself
 
 
 class Settings(BaseModel):
@@ -32,6 +41,10 @@ class Settings(BaseModel):
     repository: Path | None = Field(None, description="model repository; the one that came with Trident when unset")
     engines: Path = Field(Path("engines"), description="folder of engines/<name>/<version>")
     engine: str = Field("smollm2-135m", description="engine to serve: a name, name@version, or a path")
+    backend: Backend = Field(
+        Backend.PYTHON,
+        description="what runs a TensorRT engine: python, or NVIDIA's C++ backend: cpp, cpp-orchestrator",
+    )
     ready_timeout_s: float = Field(120.0, gt=0, description="how long the server may take until it answers")
     exit_timeout_s: int = Field(5, ge=1, le=60, description="how long running requests may take when it stops")
     probe_interval_s: float = Field(15.0, gt=0, description="seconds between the watchdog's inferences")
@@ -42,7 +55,7 @@ class Settings(BaseModel):
     prompts: Path | None = Field(None, description="folder of named prompt templates, beside those that ship")
     checks: Path | None = Field(None, description="policy of the validation and safety checks, a TOML file")
     response_delay_ms: float = Field(
-        100.0, ge=0, le=1000, description="longest time a streamed token may wait to be sent with the next ones"
+        50.0, ge=0, le=1000, description="longest time a streamed token may wait to be sent with the next ones"
     )
 
     @property
@@ -52,7 +65,7 @@ class Settings(BaseModel):
 
 
 # Set by `trident serve` for the model processes; not settings of their own.
-INTERNAL_VARIABLES = frozenset({"TRIDENT_ENGINE_DIRECTORY", "TRIDENT_DRAIN_FILE"})
+INTERNAL_VARIABLES = frozenset({"TRIDENT_ENGINE_DIRECTORY", "TRIDENT_DRAIN_FILE", "TRIDENT_FOLLOWED_FOLDER"})
 
 
 def read_settings(environ: Mapping[str, str] | None = None, /, **options: Any) -> Settings:

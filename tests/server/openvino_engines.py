@@ -1,8 +1,4 @@
-"""Copies of the embedded engine: with another manifest, with the names that adapters need, with adapters, with a draft.
-
-An engine that is built from GGUF has no names for its layers; one that is exported from a Hugging Face checkpoint has
-these.
-"""
+"""Copies of the embedded engine: with another manifest, with adapters, with a draft."""
 
 from __future__ import annotations
 
@@ -14,9 +10,16 @@ import numpy as np
 from trident.manifest import FILE_NAME, read_manifest, write_manifest
 
 NUM_LAYERS = 30
-LAYER_SHAPES = {"self_attn.q_proj": (576, 576), "self_attn.v_proj": (192, 576), "mlp.down_proj": (576, 1536)}  # out, in
-ORDER = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
-         "mlp.up_proj", "mlp.down_proj")  # fmt: skip
+LAYER_SHAPES = {  # (out, in) of all that an adapter can change
+    "self_attn.q_proj": (576, 576),
+    "self_attn.k_proj": (192, 576),
+    "self_attn.v_proj": (192, 576),
+    "self_attn.o_proj": (576, 576),
+    "mlp.gate_proj": (1536, 576),
+    "mlp.up_proj": (1536, 576),
+    "mlp.down_proj": (576, 1536),
+}
+CHANGED = ("self_attn.q_proj", "self_attn.v_proj", "mlp.down_proj")
 # Then the tokens of a sequence do not depend on what else is in its batch.
 EXACT = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
 
@@ -33,19 +36,14 @@ def copy_engine(built: Path, directory: Path, **changes) -> Path:
     return directory
 
 
-def write_named_model(built: Path, directory: Path, damped_layers: tuple[int, ...] = ()) -> None:
-    """The model with Hugging Face's names of its layers; `damped_layers` add a third of what they should."""
+def write_damped_model(built: Path, directory: Path, layers: tuple[int, ...]) -> None:
+    """The model, of which these layers add a third of what they should."""
     import openvino as ov  # noqa: PLC0415 - a test without OpenVINO is skipped before
     from openvino import opset13 as ops  # noqa: PLC0415
 
     model = ov.Core().read_model(built / "openvino_model.xml")
-    matmuls = [node for node in model.get_ops() if node.get_type_name() == "MatMul"]
-    weighted = [node for node in matmuls if node.input(1).get_partial_shape().is_static]
-    weighted.sort(key=lambda node: int(node.get_friendly_name().removeprefix("MatMul_")))  # as they were made
-    for number, node in enumerate(weighted[: NUM_LAYERS * len(ORDER)]):
-        layer, place = divmod(number, len(ORDER))
-        node.set_friendly_name(f"__module.model.layers.{layer}.{ORDER[place]}/ov_ext::linear/MatMul")
-        if layer in damped_layers and ORDER[place] == "mlp.down_proj":
+    for node in model.get_ops():
+        if any(f".layers.{layer}.mlp.down_proj/" in node.get_friendly_name() for layer in layers):
             consumers = list(node.output(0).get_target_inputs())
             damped = ops.multiply(node.output(0), ops.constant(np.float32(0.3)))
             for consumer in consumers:
@@ -54,12 +52,13 @@ def write_named_model(built: Path, directory: Path, damped_layers: tuple[int, ..
     ov.save_model(model, directory / "openvino_model.xml", compress_to_fp16=False)
 
 
-def lora_weights(seed: int) -> dict[str, np.ndarray]:
-    """Random weights of rank 4, strong enough to turn every answer into another."""
+def lora_weights(seed: int, changed: tuple[str, ...] = CHANGED) -> dict[str, np.ndarray]:
+    """Random weights of rank 4 for these parts of every layer, strong enough to turn every answer into another."""
     rng = np.random.default_rng(seed)
     weights = {}
     for layer in range(NUM_LAYERS):
-        for name, (size_out, size_in) in LAYER_SHAPES.items():
+        for name in changed:
+            size_out, size_in = LAYER_SHAPES[name]
             key = f"base_model.model.model.layers.{layer}.{name}"
             weights[f"{key}.lora_A.weight"] = rng.standard_normal((4, size_in), np.float32) * 0.15
             weights[f"{key}.lora_B.weight"] = rng.standard_normal((size_out, 4), np.float32) * 0.15

@@ -8,18 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from trident.errors import ManifestError
-from trident.manifest import find_engine
+from trident_build import build_engine, find_recipe, read_recipe
 
 ROOT = Path(__file__).parents[2]
 
 
-def bench(*arguments: str) -> dict:
+def bench(*arguments: str, **environ: str) -> dict:
     result = subprocess.run(
         [sys.executable, "-m", "trident", "bench", *arguments, "--json"],
-        cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=280, check=False,
+        cwd=ROOT, env={**os.environ, **environ}, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
@@ -52,12 +49,9 @@ def test_engine_measures_reuse_and_fairness_beside_the_overhead(deployment):
     assert all(value > 0 for value in found.values())
 
 
-def test_pipeline_counts_what_every_process_costs(deployment):
-    try:
-        find_engine(deployment.engines, "replay-smollm2")
-    except ManifestError as exc:
-        pytest.skip(f"no simulated engine: {exc}")
-    found = bench("pipeline", "--streams", "8", "--max-tokens", "200", "--repeats", "1")
+def test_pipeline_counts_what_every_process_costs(tmp_path):
+    build_engine(read_recipe(find_recipe("replay-smollm2")), tmp_path)
+    found = bench("pipeline", "--streams", "8", "--max-tokens", "200", "--repeats", "1", TRIDENT_ENGINES=str(tmp_path))
     stages = found.pop("cpu_us_per_response")
     assert stages.keys() == {"tritonserver", "preprocessing", "engine", "postprocessing", "client"}
     assert found["streams"] == 8

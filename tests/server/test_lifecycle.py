@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from trident.errors import UnavailableError
 from trident.manifest import Limits, Manifest, Source, Tokens, sha256_of, write_manifest
@@ -177,6 +178,8 @@ def engine(tmp_path):
     directory.mkdir(parents=True)
     weights = directory / "weights.bin"
     weights.write_bytes(b"weights")
+    (directory / "tokenizer").mkdir()
+    Tokenizer(models.WordLevel({"x": 0}, "x")).save(str(directory / "tokenizer" / "tokenizer.json"))
     digest = sha256_of(weights)
     manifest = Manifest(
         name="tiny",
@@ -225,11 +228,11 @@ def test_a_missing_engine_says_how_to_build_it(engine):
         (lambda text: text.replace('"openvino"', '"abacus"'), "'abacus'"),
         (
             lambda text: text.replace('"openvino"', '"tensorrt_llm"'),
-            "is of kind tensorrt_llm, which this version cannot run",
+            "is of kind tensorrt_llm, which cannot run here: tensorrt_llm is not installed",
         ),
         (lambda text: '{"presicion": "int8",' + text[1:], "unknown key 'presicion'; did you mean 'precision'?"),
     ],
-    ids=["cut off", "unknown kind", "kind without an adapter", "misspelt key"],
+    ids=["cut off", "unknown kind", "kind that needs another machine", "misspelt key"],
 )
 def test_a_broken_manifest_is_refused(engine, damage, message):
     manifest = engine / "manifest.json"

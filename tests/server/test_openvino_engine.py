@@ -15,14 +15,16 @@ from tokenizers import Tokenizer
 
 from tests.server.openvino_engines import (
     EXACT,
+    LAYER_SHAPES,
     copy_engine,
     lora_weights,
+    write_damped_model,
     write_lora,
-    write_named_model,
 )
-from tests.unit.engines.adapter_suite import Listener, ask
+from tests.unit.engines.listener import Listener, ask
 from trident.engines.base import Sampling
 from trident.engines.load import load_engine
+from trident.engines.openvino_loras import read_loras
 from trident.errors import EngineError, ManifestError
 from trident.manifest import DraftModel, PromptLookup, find_engine, read_manifest
 from trident.text.guides import Guide, GuideKind
@@ -113,7 +115,6 @@ def questions(tokenizer):
 def directory(built, tmp_path_factory):
     """An engine with three adapters, `red_again` being `red` in other numbers, and room for two."""
     directory = tmp_path_factory.mktemp("adapted")
-    write_named_model(built, directory)
     red = lora_weights(1)
     halved = {name: array / 2 if "lora_B" in name else array for name, array in red.items()}
     write_lora(directory / "loras" / "red", red)
@@ -223,24 +224,6 @@ def test_a_beam_search_is_cancelled_and_gives_its_blocks_back(engine, questions)
     engine.until_idle()
 
 
-@pytest.mark.parametrize(
-    ("parameters", "named"),
-    [
-        ({"min_tokens": 4}, "min_tokens"),
-        ({"sampling": Sampling(repetition_penalty=1.5)}, "repetition_penalty"),
-        ({"sampling": Sampling(temperature=0.5)}, "temperature"),
-        ({"guide": Guide(GuideKind.REGEX, "[abc]{3}")}, "guided_decoding_guide"),
-        ({"beam_width": 64, "max_tokens": 2000}, "tokens of KV cache, this engine has 32768"),
-    ],
-)
-def test_what_beams_would_ignore_or_break_at_is_refused_alone(engine, questions, parameters, named):
-    refused = ask(questions[0], **{"max_tokens": 8, "beam_width": 2, **parameters})
-    neighbour = ask(questions[0], 8)
-    engine.run(refused, neighbour)
-    assert named in engine.ends[refused].message
-    assert engine.ends[neighbour] == "length"
-
-
 def test_a_guide_is_kept(engine, questions, tokenizer):
     regex = Guide(GuideKind.REGEX, "(cat|dog)(,(cat|dog)){3}")
     sequence = ask(questions[0], 40, guide=regex, eos_ids=EOS_IDS)
@@ -276,9 +259,29 @@ def test_more_adapters_than_fit_take_turns(engine, questions, alone):
     assert engine.answers(*[adapted(questions, name) for name in names]) == expected
 
 
+def test_an_adapter_may_change_every_part_of_a_layer(built, tmp_path):
+    write_lora(tmp_path / "loras" / "all", lora_weights(1, tuple(LAYER_SHAPES)))
+    directory = copy_engine(built, tmp_path, loras={"all": "loras/all"})
+    assert list(read_loras(directory, read_manifest(directory))) == ["all"]
+
+
+def test_who_waits_for_an_adapter_is_told_apart_from_who_waits_for_a_place(directory, questions):
+    """Also when nothing else happens, so that whoever fills the batch knows that its places are free."""
+    loading = Hearer(load_engine(directory, read_manifest(directory)))
+    first, second = adapted(questions, "red"), adapted(questions, "red")
+    loading.submit(first, second)
+    loading.listen(lambda: loading.engine.stats().num_preparing == 2)
+    assert loading.engine.stats().num_queued == 2
+    loading.until_running(first)
+    assert loading.engine.stats().num_preparing == 0
+    loading.until_ended(first, second)
+    loading.engine.close()
+
+
 def test_an_adapter_of_another_model_is_refused_when_the_engine_is_loaded(built, load, tmp_path):
-    write_lora(tmp_path / "red", lora_weights(1))
-    count = len(lora_weights(1)) // 2
+    weights = {name.replace("model.layers", "transformer.h"): array for name, array in lora_weights(1).items()}
+    write_lora(tmp_path / "red", weights)
+    count = len(weights) // 2
     with pytest.raises(ManifestError, match=rf"LoRA adapter 'red' does not fit: .* \({count} of {count} are missing\)"):
         load(loras={"red": "red"})
 
@@ -289,7 +292,7 @@ def test_speculation_gives_the_model_s_own_tokens_also_when_the_cache_is_full(
 ):
     expected = engine.answers(*[ask(question, 32) for question in questions])
     if kind == "draft_model":
-        write_named_model(built, tmp_path / "draft", damped_layers=(10, 20))  # so that some proposals are wrong
+        write_damped_model(built, tmp_path / "draft", layers=(10, 20))  # so that some proposals are wrong
         for path in built.glob("openvino_*tokenizer.*"):
             (tmp_path / "draft" / path.name).symlink_to(path)
         speculation = DraftModel(kind="draft_model", path="draft", num_draft_tokens=3)
@@ -301,11 +304,7 @@ def test_speculation_gives_the_model_s_own_tokens_also_when_the_cache_is_full(
     assert speculating.answers(*asked) == expected
     assert [len(speculating.log_probs[sequence]) for sequence in asked] == [32] * 3
     assert speculating.engine.stats().num_accepted_draft_tokens > 5
-    refused = [ask(questions[0], beam_width=2), ask(questions[0], min_tokens=2)]
-    if kind == "draft_model":
-        refused.append(ask(questions[0], sampling=Sampling(temperature=1.0)))
-    speculating.run(*refused)
-    assert all("it speculates" in speculating.ends[sequence].message for sequence in refused)
+    speculating.until_idle()
 
 
 @pytest.mark.parametrize(
@@ -351,6 +350,7 @@ def test_submitting_and_cancelling_never_wait_for_the_engine_and_its_death_is_to
     os.kill(pid, signal.SIGCONT)
     stopped.until_ended(*asked)
     assert [stopped.ends[sequence] for sequence in asked] == ["length"] + ["cancelled"] * 299
+    stopped.until_idle()
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(EngineError, match="ended unexpectedly"):
         stopped.engine.wait(None)

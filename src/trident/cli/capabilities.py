@@ -6,6 +6,8 @@ import json
 
 import typer
 
+from trident.manifest import EngineKind
+
 
 def capabilities(
     engine: str | None = typer.Option(None, help="One kind of engine only, for example openvino."),
@@ -36,10 +38,14 @@ def capabilities(
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     width = max(len(row.name) for row in TABLE)
-    print(f"{'parameter':{width}}  " + "".join(f"{kind.value:10}" for kind in kinds) + "range and note")
+    print(f"{'parameter':{width}}  " + "".join(f"{kind.value:{_column(kind)}}" for kind in kinds) + "range and note")
     for row in TABLE:
-        cells = "".join(f"{row.of(kind).value:10}" for kind in kinds)
+        cells = "".join(f"{row.of(kind).value:{_column(kind)}}" for kind in kinds)
         print(f"{row.name:{width}}  {cells}{'; '.join(filter(None, (row.range_text, row.note)))}")
+
+
+def _column(kind: EngineKind) -> int:
+    return max(len(kind.value), len("refused")) + 2
 
 
 def markdown_table() -> str:

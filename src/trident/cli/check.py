@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shlex
 from pathlib import Path
 
 import typer
@@ -11,11 +14,11 @@ def check(
     engine: str | None = typer.Argument(None, help="Engine: a name, name@version or a path [default: the setting]."),
     repository: Path | None = typer.Option(None, help="Model repository [default: the one that came with Trident]."),
     engines: Path | None = typer.Option(None, help="Folder of engines."),
+    json_output: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """Compare the model repository with the contract and an engine with its manifest; nothing is started."""
-    from trident.engines.load import check_runnable
-    from trident.errors import ConfigurationError, RepositoryError
-    from trident.manifest import find_engine, read_manifest, verify_files
+    """Compare a model repository with the contract, and an engine with this machine, fact by fact. Starts nothing."""
+    from trident.engines.preflight import Fact, preflight
+    from trident.manifest import find_engine, read_manifest
     from trident.repository import check_repository
     from trident.server.repository import find_repository
     from trident.settings import read_settings
@@ -23,22 +26,23 @@ def check(
     settings = read_settings(repository=repository, engines=engines, engine=engine)
     path = find_repository(settings.repository)
     lines = check_repository(path)
-    if lines:
-        raise RepositoryError(f"{path} leaves the contract: " + "; ".join(lines))
-    typer.echo(f"repository  {path}: keeps the contract")
+    found = "; ".join(lines) or f"{path}: keeps the contract"
+    facts = [Fact("repository", not lines, found, "compare it with Trident's own")]
     directory = find_engine(settings.engines, settings.engine)
     manifest = read_manifest(directory)
-    verify_files(directory, manifest)
-    check_runnable(manifest)
-    typer.echo(
-        f"engine      {manifest.name}@{manifest.version} ({manifest.kind.value}, {manifest.precision}): ", nl=False
+    facts.append(
+        Fact("engine", True, f"{manifest.name}@{manifest.version} ({manifest.kind.value}, {manifest.precision})")
     )
-    typer.echo(f"{len(manifest.files)} files as in its manifest")
-    limits = manifest.limits
-    if limits.max_input_tokens + 1 > min(limits.max_seq_tokens, limits.kv_cache_tokens):
-        raise ConfigurationError(
-            f"max_input_tokens ({limits.max_input_tokens}) leaves no room for a completion in one sequence"
-        )
-    typer.echo(f"limits      prompt {limits.max_input_tokens}, completion {limits.max_output_tokens}, ", nl=False)
-    typer.echo(f"{limits.max_num_seqs} sequences at once, {limits.kv_cache_tokens} tokens of KV cache")
-    typer.echo("next        trident serve")
+    facts += preflight(directory, manifest)
+    num_wrong = sum(not fact.is_ok for fact in facts)
+    if json_output:
+        typer.echo(json.dumps([dataclasses.asdict(fact) for fact in facts], indent=2))
+        raise typer.Exit(2 if num_wrong else 0)
+    for fact in facts:
+        fix = "" if fact.is_ok or not fact.fix else f"; {fact.fix}"
+        typer.echo(f"{'ok' if fact.is_ok else 'WRONG':<6} {fact.name:<17} {fact.found}{fix}")
+    if num_wrong:
+        raise typer.Exit(2)
+    given = {"--engine": engine, "--repository": repository, "--engines": engines}
+    options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
+    typer.echo(f"next   {shlex.join(['trident', 'serve', *options])}")

@@ -100,7 +100,7 @@ class Sequence:
 
 @dataclass(frozen=True)
 class EngineStats:
-    """A look at the engine, as of its last step."""
+    """A look at the engine, as of its last step. None: this engine does not know."""
 
     num_queued: int  # submitted, not yet taken into the batch
     num_running: int
@@ -108,11 +108,12 @@ class EngineStats:
     num_steps: int
     num_prefilling: int = 0  # of num_running, without a token yet
     num_paused: int = 0  # preempted: they wait until KV blocks are free again
-    max_kv_blocks: int = 0
-    kv_block_tokens: int = 0  # tokens in a block
-    num_reused_blocks: int = 0  # found in the prefix cache, since the start
-    num_draft_tokens: int = 0  # proposed by speculation, since the start
-    num_accepted_draft_tokens: int = 0
+    num_preparing: int = 0  # of num_queued: they wait for an adapter or a guide of their own, not for a place
+    max_kv_blocks: int | None = None
+    kv_block_tokens: int | None = None  # tokens in a block
+    num_reused_blocks: int | None = None  # found in the prefix cache, since the start
+    num_draft_tokens: int | None = None  # proposed by speculation, since the start
+    num_accepted_draft_tokens: int | None = None  # of those; None also where nothing speculates
 
 
 class Engine(Protocol):

@@ -1,7 +1,8 @@
 """Which engine takes which parameter: one table that validation, `trident capabilities` and the document are made from.
 
 A parameter of the ensemble is taken, does nothing by contract, or is refused by name. None is ever ignored in silence.
-It knows the kinds that have an adapter; a new adapter adds its column here.
+It knows the kinds that have an adapter; a new adapter adds its column here. What TensorRT-LLM does is what 1.2.1 does:
+its PyTorch backend takes penalties, bad words and seeds, and leaves them out without a word.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Support(str, Enum):
 
 
 YES, NO, NO_OP = Support.YES, Support.NO, Support.NO_OP
-KINDS = (EngineKind.OPENVINO, EngineKind.REPLAY)  # the columns
+# The columns.
+KINDS = (EngineKind.OPENVINO, EngineKind.TENSORRT_LLM, EngineKind.TENSORRT_LLM_PYTORCH, EngineKind.REPLAY)
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,15 @@ class Capability:
 
 
 def _row(name: str, *support: Support, **more: Any) -> Capability:
-    return Capability(name, support * (len(KINDS) // len(support)), **more)
+    """`support`: one for all kinds, or one for each."""
+    return Capability(name, support * len(KINDS) if len(support) == 1 else support, **more)
 
 
 _SIMULATED = "the replay engine chooses no tokens"
+_TOP = "OpenVINO gives the chosen token's only; a TensorRT engine needs the option gather_generation_logits"
+_GUIDES = "json, json_schema, regex, ebnf_grammar, structural_tag (not on TensorRT engines)"
+_NO_PENALTIES = "TensorRT-LLM's PyTorch sampler has no penalties"
+_COUNTED = "TensorRT-LLM's PyTorch sampler counts the prompt"
 _KEEPING = "llama3_json and mistral keep special tokens in the text"
 TABLE: tuple[Capability, ...] = (
     _row("text_input", YES),
@@ -71,43 +78,43 @@ TABLE: tuple[Capability, ...] = (
     _row("tool_parser", YES, note="hermes, llama3_json, mistral, none; with tools, the template's own. " + _KEEPING),
     _row("reasoning_parser", YES, note="think, none; with messages, the chat template's own"),
     _row("stream", YES),
-    _row("temperature", YES, NO_OP, low=0, high=100, note="0: greedy. " + _SIMULATED),
-    _row("top_k", YES, NO_OP, low=0, high=1 << 20, note="0: all; 1: greedy"),
-    _row("top_p", YES, NO_OP, low=0, high=1, note="0 means 1, as upstream"),
-    _row("seed", YES, NO_OP, note="without it a random one"),
-    _row("random_seed", YES, NO_OP, note="old name of seed"),
-    _row("repetition_penalty", YES, NO_OP, low=0.01, high=100),
-    _row("presence_penalty", YES, NO_OP, low=-2, high=2),
-    _row("frequency_penalty", YES, NO_OP, low=-2, high=2),
-    _row("min_tokens", YES, low=0, high=(1 << 31) - 1, note="at most max_tokens"),
-    _row("min_length", YES, low=0, high=(1 << 31) - 1, note="old name of min_tokens"),
+    _row("temperature", YES, YES, YES, NO_OP, low=0, high=100, note="0: greedy. " + _SIMULATED),
+    _row("top_k", YES, YES, YES, NO_OP, low=0, high=1 << 20, note="0: all; 1: greedy"),
+    _row("top_p", YES, YES, YES, NO_OP, low=0, high=1, note="0 means 1, as upstream"),
+    _row("seed", YES, YES, NO_OP, NO_OP, note="without it a random one; TensorRT-LLM's PyTorch sampler has its own"),
+    _row("random_seed", YES, YES, NO_OP, NO_OP, note="old name of seed"),
+    _row("repetition_penalty", YES, YES, NO, NO_OP, neutral=1.0, low=0.01, high=100, note=_NO_PENALTIES),
+    _row("presence_penalty", YES, YES, NO, NO_OP, neutral=0.0, low=-2, high=2, note=_NO_PENALTIES),
+    _row("frequency_penalty", YES, YES, NO, NO_OP, neutral=0.0, low=-2, high=2, note=_NO_PENALTIES),
+    _row("min_tokens", YES, YES, NO, YES, neutral=0, low=0, high=(1 << 31) - 1, note="at most max_tokens. " + _COUNTED),
+    _row("min_length", YES, YES, NO, YES, neutral=0, low=0, high=(1 << 31) - 1, note="old name of min_tokens"),
     _row("num_return_sequences", YES, low=1, high=16),
-    _row("beam_width", YES, NO, neutral=1, low=1, high=8, note="one response, when the search has ended"),
-    _row("length_penalty", YES, NO_OP, neutral=1.0, low=-10, high=10, note="of beam search"),
-    _row("return_log_probs", YES, NO, neutral=False),
-    _row("top_logprobs", NO, NO, neutral=0, low=0, high=20, note="OpenVINO gives the chosen token's only"),
-    _row("guided_decoding_guide_type", YES, NO, note="json, json_schema, regex, ebnf_grammar, structural_tag"),
-    _row("guided_decoding_guide", YES, NO),
-    _row("bad_words", NO, NO, note="OpenVINO cannot forbid words"),
-    _row("embedding_bias_words", NO, NO, note="OpenVINO has no logit bias"),
-    _row("embedding_bias_weights", NO, NO),
-    _row("lora_name", YES, NO, note="an adapter that the engine's manifest lists"),
-    _row("lora_task_id", NO, NO, note="send lora_name"),
-    _row("lora_weights", NO, NO, note="send lora_name"),
-    _row("lora_config", NO, NO, note="send lora_name"),
-    _row("cache_salt", NO, YES, note="OpenVINO's prefix cache cannot be split"),
+    _row("beam_width", YES, YES, NO, NO, neutral=1, low=1, high=8, note="one response, when the search has ended"),
+    _row("length_penalty", YES, YES, NO_OP, NO_OP, neutral=1.0, low=-10, high=10, note="of beam search"),
+    _row("return_log_probs", YES, YES, YES, NO, neutral=False),
+    _row("top_logprobs", NO, YES, YES, NO, neutral=0, low=0, high=20, note=_TOP),
+    _row("guided_decoding_guide_type", YES, YES, YES, NO, note=_GUIDES),
+    _row("guided_decoding_guide", YES, YES, YES, NO),
+    _row("bad_words", NO, YES, NO, NO, note="neither OpenVINO nor TensorRT-LLM's PyTorch sampler can forbid words"),
+    _row("embedding_bias_words", NO, YES, YES, NO, note="OpenVINO has no logit bias"),
+    _row("embedding_bias_weights", NO, YES, YES, NO),
+    _row("lora_name", YES, YES, YES, NO, note="an adapter that the engine's manifest lists"),
+    _row("lora_task_id", NO, note="send lora_name"),
+    _row("lora_weights", NO, note="send lora_name"),
+    _row("lora_config", NO, note="send lora_name"),
+    _row("cache_salt", NO, YES, YES, YES, note="OpenVINO's prefix cache cannot be split; TensorRT-LLM's since 1.1"),
     _row("timeout_ms", YES, low=1, high=(1 << 31) - 1, note="the queue included; as Triton's timeout"),
     _row("priority", YES, low=1, high=5, note="1 first, 3 the default; of what waits for a place in the batch"),
     _row("return_perf_metrics", YES, neutral=False),
     _row("return_num_input_tokens", YES),
     _row("return_num_output_tokens", YES),
-    _row("return_context_logits", NO, NO, neutral=False),
-    _row("return_generation_logits", NO, NO, neutral=False),
-    _row("pad_id", NO_OP, NO_OP, note="sequences of a running batch are never padded"),
-    _row("decoder_text_input", NO, NO, note="of encoder-decoder models"),
-    _row("prompt_table_extra_id", NO, NO, note="of multimodal models"),
-    _row("prompt_embedding_table", NO, NO, note="of multimodal models"),
-    _row("prompt_vocab_size", NO, NO, neutral=0, note="of multimodal models"),
+    _row("return_context_logits", NO, neutral=False),
+    _row("return_generation_logits", NO, neutral=False),
+    _row("pad_id", NO_OP, note="sequences of a running batch are never padded"),
+    _row("decoder_text_input", NO, note="of encoder-decoder models"),
+    _row("prompt_table_extra_id", NO, note="of multimodal models"),
+    _row("prompt_embedding_table", NO, note="of multimodal models"),
+    _row("prompt_vocab_size", NO, neutral=0, note="of multimodal models"),
 )  # fmt: skip
 CAPABILITIES = {row.name: row for row in TABLE}
 

@@ -183,7 +183,9 @@ class Dispatcher:
 
     def _fill(self, now: float) -> None:
         """Hand the engine as many sequences as it can run, and a few more. Under the lock."""
-        while len(self._with_engine) < self._limits.max_num_seqs + AHEAD:
+        # What waits for its adapter or its guide is not counted, or everybody else would wait with it.
+        most = self._limits.max_num_seqs + AHEAD + self._engine.stats().num_preparing
+        while len(self._with_engine) < most:
             completion = self._line.pop()
             if completion is None:
                 return
@@ -275,6 +277,7 @@ class Dispatcher:
     def _poll(self, now: float) -> None:
         """Deadlines, and askers who left without a word."""
         with self._lock:
+            self._fill(now)
             jobs = self._live_jobs()
             for job in jobs:
                 if now >= job.deadline:

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from trident.engines.base import Engine
 from trident.engines.openvino import OpenVinoEngine
 from trident.engines.replay import ReplayEngine
+from trident.engines.tensorrt_llm import TensorRtLlmEngine
 from trident.errors import ManifestError
 from trident.manifest import EngineKind, Manifest
 
-RUNNABLE = frozenset({EngineKind.OPENVINO, EngineKind.REPLAY})
+# The package that runs engines of a kind, and where it comes from. `replay` needs none.
+PACKAGES = {
+    EngineKind.OPENVINO: ("openvino_genai", "pip install 'trident-llm[cpu]'"),
+    EngineKind.TENSORRT_LLM: ("tensorrt_llm", "serve it from NVIDIA's image"),
+    EngineKind.TENSORRT_LLM_PYTORCH: ("tensorrt_llm", "serve it from NVIDIA's image"),
+}
 
 
 def check_runnable(manifest: Manifest) -> None:
-    """Refuse an engine that this version has no adapter for, before anything is started.
+    """Refuse an engine that this machine cannot run, before anything is started; nothing is imported for it.
 
     Raises:
-        ManifestError: names the kind and those that can run.
+        ManifestError: names the kind, the package that is missing and where it comes from.
     """
-    if manifest.kind not in RUNNABLE:
-        kinds = ", ".join(sorted(kind.value for kind in RUNNABLE))
+    package, advice = PACKAGES.get(manifest.kind, (None, ""))
+    if package is not None and importlib.util.find_spec(package) is None:
         raise ManifestError(
-            f"engine {manifest.name} is of kind {manifest.kind.value}, which this version cannot run; it runs {kinds}"
+            f"engine {manifest.name} is of kind {manifest.kind.value}, which cannot run here: {package} is not "
+            f"installed; {advice}"
         )
 
 
@@ -30,10 +38,12 @@ def load_engine(directory: Path, manifest: Manifest) -> Engine:
     """Load the engine in `directory` with the adapter of `manifest.kind`.
 
     Raises:
-        ManifestError: there is no adapter for this kind, or it refuses the files.
+        ConfigurationError: the adapter refuses the files, or this machine cannot run the kind.
         EngineError: the engine's process ended.
     """
     check_runnable(manifest)
     if manifest.kind is EngineKind.REPLAY:
         return ReplayEngine.load(directory, manifest)
-    return OpenVinoEngine(directory)
+    if manifest.kind is EngineKind.OPENVINO:
+        return OpenVinoEngine(directory)
+    return TensorRtLlmEngine(directory, manifest)

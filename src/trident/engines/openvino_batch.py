@@ -11,7 +11,7 @@ from typing import Any
 
 from trident.engines.base import EngineRequest
 from trident.engines.openvino_config import generation_config, input_tensor
-from trident.engines.openvino_limits import check_request, max_blocks_of, num_kv_blocks
+from trident.engines.openvino_limits import max_blocks_of, num_kv_blocks
 from trident.engines.openvino_messages import News, Submit
 from trident.engines.openvino_running import Running
 from trident.errors import EngineError, TridentError
@@ -38,7 +38,7 @@ class Batch:
         self._manifest = manifest
         self._num_draft_tokens = manifest.speculation.num_draft_tokens if manifest.speculation else 0
         self._running: dict[int, Running] = {}
-        self._is_step_due = False
+        self._num_settling_steps = 0  # still to be run, also when nobody is left to gain by them
         self._num_ended = 0  # in the last step
         self.max_kv_blocks = num_kv_blocks(manifest.limits.kv_cache_tokens)
         self.num_accepted_draft_tokens = 0  # since the start
@@ -46,7 +46,7 @@ class Batch:
     @property
     def is_busy(self) -> bool:
         """Whether there is something to step."""
-        return bool(self._running) or self._is_step_due
+        return bool(self._running) or self._num_settling_steps > 0
 
     def has_room(self, request: EngineRequest) -> bool:
         """Whether a request may join now.
@@ -68,11 +68,10 @@ class Batch:
         """Let a sequence join; news when it is refused."""
         key, request = item
         try:
-            check_request(request, self._manifest)
             config = generation_config(request, self._manifest.speculation)
             handle = self._pipeline.add_request(key, input_tensor(request), config)
         except TridentError as exc:
-            return [News(key, [], EngineError(exc.message))]
+            return [News(key, [], exc)]
         except RuntimeError as exc:
             log(exc)
             return [News(key, [], EngineError("the engine refused the request; see the server's log"))]
@@ -85,7 +84,7 @@ class Batch:
         if running is None:
             return False
         running.handle.cancel()
-        self._is_step_due = True  # the scheduler gives the blocks back in it, also when nothing else runs
+        self._num_settling_steps = 2  # blocks are given back at the end of the first, and the next counts without them
         return True
 
     def step(self) -> list[News]:
@@ -95,7 +94,7 @@ class Batch:
             RuntimeError: it failed. The process must end: what was in the batch can never be stepped again ("already
                 in scheduling phase"), and threads that still sampled may have damaged memory (openvino-genai 2026.4.1).
         """
-        self._is_step_due = False
+        self._num_settling_steps = max(0, self._num_settling_steps - 1)
         self._pipeline.step()
         all_news = [running.read(key) for key, running in self._running.items()]
         news = [one for one in all_news if one.token_ids or one.end is not None]
@@ -105,10 +104,16 @@ class Batch:
             if one.end is not None:
                 del self._running[one.key]
         self._num_ended = sum(one.end is not None for one in news)
+        if self._num_ended:
+            self._num_settling_steps = max(1, self._num_settling_steps)
         return news
 
     def stats(self) -> BatchStats:
-        """How the last step left it.
+        """As of the last step.
+
+        OpenVINO counts KV blocks in the middle of a step, before it gives back those of sequences that end in it; what
+        is only kept for reuse it does not count (openvino-genai 2026.4.1). So after the last end one more step is run,
+        with nothing in it, and what it counts is what is held.
 
         Exact but for two cases in which OpenVINO does not say who was scheduled: a beam search counts as prefilling
         until it ends, and a preempted sequence that is computed again may be taken for one that waits to begin.
@@ -123,7 +128,7 @@ class Batch:
             num_running=num_decoding + num_prefilling,
             num_prefilling=num_prefilling,
             num_paused=len(live) - num_tokenless - num_decoding,
-            num_used_blocks=metrics.cache_usage / 100 * self.max_kv_blocks if live else 0.0,
+            num_used_blocks=metrics.cache_usage / 100 * self.max_kv_blocks,
         )
 
 

@@ -48,6 +48,7 @@ class Batches:
         self._leaving: str | None = None  # busy, and gets nothing new: another adapter waits for its place
         self._waiting: list[Submit] = []  # in order of arrival
         self._loader = ThreadPoolExecutor(1, "lora")
+        self.num_preparing = 0  # sequences that wait for an adapter or a guide, and not for a place
         self._num_accepted_of_gone = 0  # draft tokens, of adapters that have left
 
     @property
@@ -75,11 +76,13 @@ class Batches:
 
     def admit(self) -> list[News]:
         """Let join who can, by adapter in order of arrival; news of those that are refused."""
+        self.num_preparing = 0
         if not self._waiting:
             return []
         news: list[News] = []
         held: list[Submit] = []
-        closed: set[str | None] = {self._leaving} - {None}  # adapters that nobody else joins in this round
+        leaving: set[str | None] = {self._leaving} - {None}
+        closed = set(leaving)  # adapters that nobody else joins in this round
         failed = self._take_loaded()
         for item in self._waiting:
             name = item.request.lora_name
@@ -90,11 +93,13 @@ class Batches:
                 news.append(News(item.key, [], EngineError(f"LoRA adapter '{name}' failed; see the server's log")))
             elif trial is not None and not trial.done():
                 held.append(item)  # who stands behind it may go first
+                self.num_preparing += 1
             elif trial is not None and trial.result() is not None:
                 news.append(News(item.key, [], InvalidRequestError(f"guided_decoding_guide {trial.result()}")))
             elif batch is None or name in closed or not batch.has_room(item.request):
                 closed.add(name)
                 held.append(item)
+                self.num_preparing += batch is None or name in leaving
             else:
                 news += batch.add(item)
                 if name is not None:
@@ -108,6 +113,7 @@ class Batches:
         batches = [self._base, *self._loras.values()]
         all_stats = [batch.stats() for batch in batches]
         max_blocks = sum(batch.max_kv_blocks for batch in batches)
+        num_accepted = self._num_accepted_of_gone + sum(batch.num_accepted_draft_tokens for batch in batches)
         return EngineStats(
             num_queued=len(self._waiting) + sum(stats.num_queued for stats in all_stats),
             num_running=sum(stats.num_running for stats in all_stats),
@@ -115,10 +121,10 @@ class Batches:
             num_steps=num_steps,
             num_prefilling=sum(stats.num_prefilling for stats in all_stats),
             num_paused=sum(stats.num_paused for stats in all_stats),
+            num_preparing=self.num_preparing,
             max_kv_blocks=max_blocks,
             kv_block_tokens=KV_BLOCK_TOKENS,
-            num_accepted_draft_tokens=self._num_accepted_of_gone
-            + sum(batch.num_accepted_draft_tokens for batch in batches),
+            num_accepted_draft_tokens=num_accepted if self._manifest.speculation else None,
         )
 
     def _see_to_places(self) -> None:

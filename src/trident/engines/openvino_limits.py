@@ -1,5 +1,6 @@
 """What OpenVINO GenAI cannot do together, and how much KV cache a request can need. No OpenVINO is imported here.
 
+What no engine does together (beams and sampling, a guide and min_tokens) is refused before, by conflicts.py.
 Everything that is refused was tried with openvino-genai 2026.4.1: it fails in the middle of a step, is ignored in
 silence, or gives other tokens than the model.
 """
@@ -53,12 +54,10 @@ def check_request(request: EngineRequest, manifest: Manifest) -> None:
 def _check_beams(request: EngineRequest, kv_cache_tokens: int) -> None:
     sampling = request.sampling
     unsupported = {
-        "temperature": not sampling.is_greedy,
         "repetition_penalty": sampling.repetition_penalty != 1,
         "presence_penalty": sampling.presence_penalty != 0,
         "frequency_penalty": sampling.frequency_penalty != 0,
         "min_tokens": request.min_tokens > 0,
-        "guided_decoding_guide": request.guide is not None,
     }
     for name, is_asked in unsupported.items():
         if is_asked:

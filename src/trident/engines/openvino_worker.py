@@ -32,6 +32,7 @@ class Worker:
         self._connection = connection
         self._news: list[News] = []
         self._num_steps = 0
+        self._num_told_preparing = 0
 
     def run(self) -> None:
         """Until the parent closes its end.
@@ -43,7 +44,7 @@ class Worker:
         while True:
             self._take_commands()
             self._news += self._batches.admit()
-            if self._news:
+            if self._news or self._batches.num_preparing != self._num_told_preparing:
                 self._send()
             for batch in self._batches.busy():
                 self._news += batch.step()
@@ -68,6 +69,7 @@ class Worker:
     def _send(self) -> None:
         self._connection.send(Step(self._news, self._batches.stats(self._num_steps)))
         self._news = []
+        self._num_told_preparing = self._batches.num_preparing
 
 
 def main(directory: Path, descriptor: int) -> None:

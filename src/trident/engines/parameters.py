@@ -1,6 +1,6 @@
 """The engine model's inputs, as sent, to typed requests: every value checked, none ignored.
 
-`capabilities.py` says what an engine of this kind takes; what it does not take is refused by name here.
+`capabilities.py` says what an engine of this kind takes, `conflicts.py` what does not go together; both refuse by name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy.typing as npt
 from trident.admission import check_max_tokens, check_prompt
 from trident.engines.base import EngineRequest, Sampling
 from trident.engines.capabilities import check_range, check_supported, client_name
-from trident.errors import InvalidRequestError, UnsupportedParameterError
+from trident.engines.conflicts import check_together
+from trident.errors import InvalidRequestError
 from trident.manifest import Manifest
 from trident.text.guides import read_guide
 from trident.text.prompt_template import quoted
@@ -210,38 +211,6 @@ def _engine_request(row: _Row, manifest: Manifest) -> EngineRequest:
     )
 
 
-def _check_together(request: EngineRequest, num_sequences: int, text: TextOptions, has_stop_words: bool) -> None:
-    if request.beam_width > 1:
-        _check_beams(request, num_sequences, text, has_stop_words)
-    if request.top_logprobs and not request.wants_log_probs:
-        raise InvalidRequestError("top_logprobs needs return_log_probs=true")
-    if request.wants_log_probs and text.has_checks:
-        raise InvalidRequestError("return_log_probs does not go with the deployment's output checks: it shows all")
-    if request.guide is not None and request.min_tokens:
-        raise InvalidRequestError("min_tokens does not go with a guide, which says where the answer ends")
-    if request.guide is not None and not request.eos_ids:
-        raise InvalidRequestError("end_id=-1 does not go with a guide, which says where the answer ends")
-    if request.guide is not None and (text.tool_parser or text.reasoning_parser):
-        raise InvalidRequestError("a guide does not go with tool_parser or reasoning_parser")
-
-
-def _check_beams(request: EngineRequest, num_sequences: int, text: TextOptions, has_stop_words: bool) -> None:
-    if num_sequences > 1:
-        raise InvalidRequestError("send beam_width or num_return_sequences above 1, not both")
-    if not request.sampling.is_greedy:
-        raise InvalidRequestError("beam_width above 1 needs a greedy request: no temperature, top_k or top_p")
-    if text.tool_parser or text.reasoning_parser or request.guide:
-        raise InvalidRequestError("beam_width above 1 does not go with tool_parser, reasoning_parser or a guide")
-    if has_stop_words:
-        raise InvalidRequestError("beam_width above 1 does not go with stop_words")
-    if request.wants_log_probs:
-        raise InvalidRequestError("beam_width above 1 does not go with return_log_probs")
-    if text.has_checks:
-        raise UnsupportedParameterError(
-            f"beam_width={request.beam_width} does not go with the deployment's output checks: they read one text"
-        )
-
-
 def read_generations(tensors: Tensors, manifest: Manifest) -> list[Generation]:
     """Every sequence that a request's tensors ask for, checked against one engine: row by row, in order.
 
@@ -267,7 +236,7 @@ def _read_row(tensors: Tensors, number: int, manifest: Manifest) -> Iterator[Gen
     stop_words = row.array("stop_words_list")
     stop_sequences = () if stop_words is None else words_from_row(stop_words)
     stop_strings = _stop_strings(row)
-    _check_together(request, num_sequences, text, bool(stop_strings or stop_sequences))
+    check_together(request, num_sequences, text, bool(stop_strings or stop_sequences), manifest)
     report = _report(row)
     timeout_ms = row.number("timeout_ms", 0)
     is_streaming = bool(row.scalar("streaming", False))

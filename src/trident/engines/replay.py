@@ -2,9 +2,8 @@
 
 For load tests and capacity plans. It has no thread and no timer of its own: steps have a beginning and an end on the
 clock, `wait` sleeps until the end of the one under way, and an engine without work waits to be woken. Steps follow
-each other without a gap, as if the engine worked on elsewhere, so being called late costs it nothing. It is told:
-`num_late_steps` counts the steps handed over later than they took themselves, and when `wait` comes more than
-MAX_LAG_S late, the clock goes on from then, `lost_s` longer, rather than giving out a burst.
+each other without a gap, as if the engine worked on elsewhere, so being called late costs it nothing. When `wait`
+comes more than MAX_LAG_S late, the next step begins then instead, rather than giving out a burst.
 """
 
 from __future__ import annotations
@@ -62,11 +61,8 @@ class ReplayEngine:
         self._woken = threading.Condition()  # its lock guards everything here
         self._cancelled: list[Sequence] = []
         self._time = -math.inf  # where the last step ended
-        self._step_s = 0.0  # of the step under way
         self._end_of_step = math.inf  # none is under way
         self._is_closed = False
-        self.num_late_steps = 0
-        self.lost_s = 0.0
 
     @classmethod
     def load(cls, directory: Path, manifest: Manifest) -> ReplayEngine:
@@ -134,16 +130,10 @@ class ReplayEngine:
         if start is not None:
             load = self._batch.begin(start)
             step_s = self._timing.step_s(load.num_seqs, load.context_tokens, load.prefill_tokens)
-            self._step_s = step_s * (1 + self._jitter * self._random.uniform(-1, 1))
-            self._end_of_step = start + self._step_s
+            self._end_of_step = start + step_s * (1 + self._jitter * self._random.uniform(-1, 1))
 
     def _end_step(self, now: float) -> None:
         self._drop_cancelled()  # before they get the token of this step
         self._batch.end()
-        late_s = now - self._end_of_step
-        self.num_late_steps += late_s > self._step_s
-        self._time = self._end_of_step
-        if late_s > MAX_LAG_S:
-            self.lost_s += late_s
-            self._time = now
+        self._time = now if now - self._end_of_step > MAX_LAG_S else self._end_of_step
         self._end_of_step = math.inf

@@ -93,7 +93,7 @@ class Snapshot:
     prompt_tokens: Counter[str] = field(default_factory=Counter)  # by LoRA, as the next
     generated_tokens: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)  # by a value of REJECTIONS
-    num_cached_tokens: int = 0
+    num_cached_tokens: int | None = None  # None: the engine never said
     num_responses: int = 0
     num_coalesced_tokens: int = 0  # that left in a response with others
     drawn: dict[Measure, Draw] = field(default_factory=lambda: {measure: Draw() for measure in Measure})
@@ -113,6 +113,10 @@ class Telemetry:
         self._uniform = uniform
         self._lock = threading.Lock()
         self._gathered = Snapshot()
+
+    def know(self, lora_names: Iterable[str]) -> None:
+        """Adapters of another engine, which the same telemetry is to count."""
+        self._lora_names |= frozenset(lora_names)
 
     def rejected(self, error: TridentError) -> None:
         """A request was refused and never admitted."""
@@ -142,7 +146,8 @@ class Telemetry:
             gathered.requests[record.finish_reason, record.priority, label] += 1
             gathered.prompt_tokens[label] += record.num_input_tokens
             gathered.generated_tokens[label] += record.num_output_tokens
-            gathered.num_cached_tokens += record.num_cached_tokens or 0
+            if record.num_cached_tokens is not None:
+                gathered.num_cached_tokens = (gathered.num_cached_tokens or 0) + record.num_cached_tokens
             for measure, value in _measures(record):
                 gathered.drawn[measure].add(value, self._uniform)
 

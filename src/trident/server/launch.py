@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trident.engines.load import check_runnable
-from trident.manifest import find_engine, read_manifest, verify_files
+from trident.engines.preflight import check_preflight
+from trident.manifest import find_engine, read_manifest
+from trident.repository_render import read_engine
 from trident.server.host import STUB, Runtime, find_runtime
 from trident.server.ports import check_ports
+from trident.server.ranks import BACKEND, check_backend, check_profile_serves, rank_commands, rank_environment
 from trident.server.repository import find_repository
-from trident.settings import PREFIX, Settings
+from trident.settings import PREFIX, Backend, Settings
 
 RESTRICTED_APIS = "shared-memory,model-repository,trace,logging"
 # Triton puts this prefix before the name that is configured for gRPC; with it, HTTP takes the same header.
@@ -40,6 +42,7 @@ class Launch:
     log_path: Path
     secret: str  # opens the restricted APIs
     shm_prefix: str  # of every file that this server makes in /dev/shm
+    world_size: int = 1  # ranks of the engine; more than one process with the C++ backend only
 
 
 def prepare(settings: Settings) -> Launch:
@@ -52,9 +55,13 @@ def prepare(settings: Settings) -> Launch:
     repository = find_repository(settings.repository)
     check_ports(settings)
     engine_directory = find_engine(settings.engines, settings.engine)
-    manifest = read_manifest(engine_directory)
-    verify_files(engine_directory, manifest)
-    check_runnable(manifest)
+    check_engine(engine_directory)
+    world_size = 1
+    if settings.backend is not Backend.PYTHON:
+        engine = read_engine(engine_directory)
+        check_profile_serves(settings, repository, engine)
+        check_backend(runtime.python_backend.parent)
+        world_size = engine.world_size
     token = secrets.token_hex(4)
     return Launch(
         settings=settings,
@@ -64,29 +71,42 @@ def prepare(settings: Settings) -> Launch:
         log_path=Path(tempfile.gettempdir()) / f"trident-{token}.log",
         secret=secrets.token_hex(16),
         shm_prefix=f"trident_{token}_",
+        world_size=world_size,
     )
 
 
+def check_engine(directory: Path) -> None:
+    """Whether this machine can serve the engine in `directory`.
+
+    Raises:
+        ManifestError: it cannot; the line says why, and what to do.
+    """
+    check_preflight(directory, read_manifest(directory))
+
+
 def make_home(runtime: Runtime) -> Path:
-    """A new temporary folder with `backends/python`; the guard removes it."""
+    """A new temporary folder with `backends` and room for what the models say; the guard removes it."""
     home = Path(tempfile.mkdtemp(prefix="trident-"))
     backend = home / "backends" / "python"
     backend.mkdir(parents=True)
     for part in runtime.python_backend.iterdir():
         (backend / part.name).symlink_to(part)
     (backend / STUB).symlink_to(runtime.stub)
+    installed = runtime.python_backend.with_name(BACKEND)
+    if installed.is_dir():
+        backend.with_name(BACKEND).symlink_to(installed)
+    followed_folder(home).mkdir()
     return home
 
 
 def command(launch: Launch, home: Path) -> list[str]:
-    """tritonserver's arguments. Models cannot be loaded or unloaded while it runs (control mode none)."""
+    """The command line that serves. Models cannot be loaded or unloaded while it runs (control mode none)."""
     settings = launch.settings
-    return [
+    server = [
         str(launch.runtime.binary),
         f"--model-repository={launch.repository}",
         f"--backend-directory={home / 'backends'}",
         f"--cache-directory={launch.runtime.caches}",
-        f"--backend-config=python,shm-region-prefix-name={launch.shm_prefix}",
         "--disable-auto-complete-config",  # saves one extra process per model at start, about 1.5 s
         "--model-control-mode=none",
         f"--http-address={settings.host}",
@@ -101,11 +121,22 @@ def command(launch: Launch, home: Path) -> list[str]:
         f"--grpc-restricted-protocol={RESTRICTED_APIS}:{_RESTRICTED_NAME}={launch.secret}",
         f"--exit-timeout-secs={TRITON_EXIT_S}",
     ]
+    return rank_commands(server, settings.backend, launch.world_size, launch.shm_prefix)
 
 
 def drain_file(home: Path) -> Path:
     """Once it is there, the engine model takes nothing new."""
     return home / "draining"
+
+
+def engine_link(home: Path) -> Path:
+    """The models' engine: a link, so that another version can take its place (see promotion.py)."""
+    return home / "engine"
+
+
+def followed_folder(home: Path) -> Path:
+    """Where each model process writes which engine it has taken in, in a file named for its process id."""
+    return home / "followed"
 
 
 def environment(launch: Launch, home: Path, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -116,15 +147,17 @@ def environment(launch: Launch, home: Path, inherited: Mapping[str, str]) -> dic
     """
     given = {
         PREFIX + name.upper(): str(value)
-        for name, value in launch.settings.model_dump().items()
+        for name, value in launch.settings.model_dump(mode="json").items()
         if value is not None and name != "repository"
     }
     libraries = [str(folder) for folder in launch.runtime.library_path]
     return {
         **inherited,
         **given,
+        **rank_environment(launch.settings.backend),
         "TRIDENT_REPOSITORY": str(launch.repository),
-        "TRIDENT_ENGINE_DIRECTORY": str(launch.engine_directory),
+        "TRIDENT_ENGINE_DIRECTORY": str(engine_link(home)),
+        "TRIDENT_FOLLOWED_FOLDER": str(followed_folder(home)),
         "TRIDENT_DRAIN_FILE": str(drain_file(home)),
         "PATH": _joined(str(launch.runtime.executable_path), inherited.get("PATH")),
         "LD_LIBRARY_PATH": _joined(*libraries, inherited.get("LD_LIBRARY_PATH")),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trident.server import guard
 from trident.server.drain import drain
-from trident.server.launch import TRITON_EXIT_S, Launch, command, drain_file, environment, make_home
+from trident.server.launch import TRITON_EXIT_S, Launch, command, drain_file, engine_link, environment, make_home
 from trident.server.models import model_processes
 from trident.server.server_log import failure_reason
 
@@ -27,6 +27,8 @@ class ServerProcess:
         self.models: dict[int, str] = {}  # process id -> model name, see find_models
         self._log_offset = launch.log_path.stat().st_size if launch.log_path.exists() else 0
         home = make_home(launch.runtime)
+        self.home = home  # gone when the server has ended
+        engine_link(home).symlink_to(launch.engine_directory)
         self._drain_file = drain_file(home)
         self._guard = subprocess.Popen(
             [

@@ -5,18 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from trident.errors import TridentError, UnavailableError
 from trident.server.launch import RESTRICTED_HEADER, Launch, prepare
 from trident.server.process import ServerProcess
+from trident.server.promotion import promoted, replace_engine
 from trident.server.readiness import wait_until_ready
 from trident.server.watchdog import watch
 from trident.settings import Settings
+from trident.versions import holding
 
 Say = Callable[[str], None]
 _MAX_RESTARTS = 5  # in a row, without an answered probe between them
 _PAUSE_S = 2.0  # after a restart that failed
+_PROMOTION_POLL_S = 0.5  # between two looks at what is current
 
 
 def _say_nothing(_: str) -> None:
@@ -62,6 +67,8 @@ class Server:
         self._failure: TridentError | None = None
         self._num_restarts = 0
         self._watchdog = threading.Thread(target=self._keep_alive, name="trident-watchdog", daemon=True)
+        self._follower = threading.Thread(target=self._follow_promotions, name="trident-promotions", daemon=True)
+        self._held = ExitStack()  # the engine directory, against `trident engines gc`
 
     @property
     def process_id(self) -> int | None:
@@ -75,12 +82,14 @@ class Server:
 
     def start(self) -> None:
         """Start the first process, wait for its first inference, then watch it; see `running_server`."""
+        self._held.enter_context(holding(self._launch.engine_directory))
         try:
             self._start_process()
         except TridentError:
             self._end_process()
             raise
         self._watchdog.start()
+        self._follower.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until the server has ended for good, and say whether it has.
@@ -99,8 +108,10 @@ class Server:
         with self._lock:
             if self._process and not self._process.stop():
                 self._log("requests that still ran at the end of the exit timeout were cut off")
-        if self._watchdog.is_alive():
-            self._watchdog.join()
+        for thread in (self._watchdog, self._follower):
+            if thread.is_alive():
+                thread.join()
+        self._held.close()
         self._ended.set()
 
     def _start_process(self) -> None:
@@ -126,6 +137,34 @@ class Server:
             self._failure = UnavailableError(f"the watchdog failed ({type(exc).__name__}: {exc}); log: {self.log_path}")
         finally:
             self._ended.set()
+
+    def _follow_promotions(self) -> None:
+        """The follower's thread: what becomes current is served, unless it cannot be."""
+        refused: Path | None = None
+        while not self._stopping.wait(_PROMOTION_POLL_S):
+            process, directory = self._process, promoted(self.settings)
+            if directory in {None, self._launch.engine_directory, refused} or not process or not process.models:
+                continue
+            assert directory is not None  # noqa: S101 - for the type checker
+            try:
+                self._promote(process, directory)
+                refused = None
+            except (TridentError, OSError) as exc:
+                if process.is_alive:  # else the next process tries it
+                    refused = directory
+                    self._log(f"{directory.name} was promoted and is not served: {exc}")
+
+    def _promote(self, process: ServerProcess, directory: Path) -> None:
+        started_s, old = time.monotonic(), self._launch.engine_directory
+        with ExitStack() as held:
+            held.enter_context(holding(directory))
+            replace_engine(process, directory, self._stopping.is_set)
+            self._launch = replace(self._launch, engine_directory=directory)  # a restart begins with it
+            self._held.close()
+            self._held = held.pop_all()
+        if not self._stopping.is_set():
+            seconds = time.monotonic() - started_s
+            self._log(f"{directory.name} was promoted and is served after {seconds:.1f} s; {old.name} ends its streams")
 
     def _forget_restarts(self) -> None:
         self._num_restarts = 0

@@ -9,27 +9,25 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from trident.contract import ENGINE
+from trident.engines.base import Engine
 from trident.engines.completion import Chunk
-from trident.engines.dispatcher import Dispatcher
-from trident.engines.load import load_engine
-from trident.engines.pace import Pace
 from trident.engines.parameters import read_generations
 from trident.engines.telemetry import Telemetry
 from trident.errors import EngineError, InvalidRequestError, TridentError
-from trident.manifest import read_manifest
+from trident.manifest import Manifest, read_manifest
 from trident.settings import read_settings
 from trident.tensors import chunk_arrays
-from trident.text.tokenizer import Detokenizers
+from trident.triton_adapter.engine_link import EngineLink
 from trident.triton_adapter.metrics import EngineMetrics
 from trident.triton_adapter.requests import (
     as_trident_error,
-    engine_directory,
     input_arrays,
     outputs,
     request_parameters,
     timeout_s,
     to_triton_error,
 )
+from trident.triton_adapter.running_engine import RunningEngine, RunningEngines
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 ASK_S = 0.1  # between two questions whether an asker still listens; upstream's default
@@ -78,23 +76,27 @@ class EngineModel:
     """Token ids to token ids."""
 
     def __init__(self, args: dict[str, str]) -> None:
-        directory = engine_directory(args)
         settings = read_settings()
-        self._manifest = read_manifest(directory)
         self._default_timeout_s = settings.request_timeout_s
         drain_file = os.environ.get(DRAIN_VARIABLE)
         self._drain_file = Path(drain_file) if drain_file else None
-        engine = load_engine(directory, self._manifest)
-        self._telemetry = Telemetry(self._manifest.loras)
-        self._dispatcher = Dispatcher(
-            engine,
-            Detokenizers(directory),
-            pace=Pace(max_delay_s=settings.response_delay_ms / 1000),
-            limits=self._manifest.limits,
-            telemetry=self._telemetry,
-            on_engine_gone=_exit_for_the_watchdog,
+        self._telemetry = Telemetry()
+        self._link = EngineLink(args)
+        self._engines = RunningEngines(
+            lambda directory: RunningEngine(directory, settings, self._telemetry, _exit_for_the_watchdog),
+            self._link.directory,
         )
-        self._metrics = EngineMetrics(args, engine, self._manifest, self._telemetry, self._dispatcher.load)
+        self._telemetry.know(self._engines.newest.manifest.loras)
+        self._metrics = EngineMetrics(args, self._newest, self._telemetry, self._engines.load)
+        self._link.follow(self._take_in)
+
+    def _newest(self) -> tuple[Engine, Manifest]:
+        newest = self._engines.newest
+        return newest.engine, newest.manifest
+
+    def _take_in(self, directory: Path) -> None:
+        self._telemetry.know(read_manifest(directory).loras)
+        self._engines.replace(directory)
 
     def execute(self, requests: list[Any]) -> None:
         """Admit each request; its responses follow from the dispatcher's thread."""
@@ -113,18 +115,22 @@ class EngineModel:
         if "stop" in tensors and tensors["stop"].any():
             if not request.request_id():
                 raise InvalidRequestError("stop needs the id of the request to end")
-            self._dispatcher.cancel(request.request_id())
+            self._engines.cancel(request.request_id())
             reply.end()
             return
         if self._drain_file is not None and self._drain_file.exists():
-            self._dispatcher.drain()
+            self._engines.drain()
         if "text_options" in tensors:  # preprocessing's; through an ensemble no cancel reaches us (2.51)
             reply.ask_interval_s = ASK_ENSEMBLE_S
-        generations = read_generations(tensors, self._manifest)
         limit_s = min(timeout_s(request, parameters) or self._default_timeout_s, self._default_timeout_s)
-        self._dispatcher.submit(request.request_id(), generations, reply, limit_s)
+        is_admitted = False
+        while not is_admitted:  # false when another engine took over while the request was read
+            engine = self._engines.newest
+            generations = read_generations(tensors, engine.manifest)
+            is_admitted = self._engines.submit(engine, request.request_id(), generations, reply, limit_s)
 
     def finalize(self) -> None:
         """Stop the engine; what still runs ends as cancelled."""
-        self._dispatcher.close()
+        self._link.close()
+        self._engines.close()
         self._metrics.close()

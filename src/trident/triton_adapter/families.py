@@ -75,6 +75,9 @@ CHECKS = _counter(
     "verdicts",
     "Verdicts of the validation and safety checks; enforced=false: only watched",
 )
+DROPPED = _counter(
+    "trident_dropped_observations_total", ("histogram",), "observations", "Values that a histogram did not take"
+)
 ENGINE_FAMILIES = (
     _gauge("nv_trt_llm_request_metrics", ("request_type",), "sequences", "Sequences by where they are"),
     _gauge("nv_trt_llm_kv_cache_block_metrics", ("kv_cache_block_type",), "blocks", "The KV cache, by blocks"),
@@ -111,9 +114,7 @@ ENGINE_FAMILIES = (
     _counter("trident_responses_total", (), "responses", "Responses sent by the engine model"),
     _counter("trident_coalesced_tokens_total", (), "tokens", "Streamed tokens that left in a response with others"),
     _counter("trident_draft_tokens_total", ("outcome",), "tokens", "Tokens of speculative decoding"),
-    _counter(
-        "trident_dropped_observations_total", ("histogram",), "observations", "Values that a histogram did not take"
-    ),
+    DROPPED,
     _gauge("trident_queue_tokens", (), "tokens", "Prompt tokens of sequences that wait for a place in the batch"),
     _gauge(
         "trident_engine_info",

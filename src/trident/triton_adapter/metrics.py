@@ -8,7 +8,7 @@ that is no string ends the model process there, without a word.
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,6 +23,7 @@ from trident.safety.verdict import Verdict
 from trident.triton_adapter.families import (
     CHECKS,
     COMMON_LABELS,
+    DROPPED,
     ENGINE_FAMILIES,
     FAMILIES,
     REJECTED,
@@ -60,6 +61,8 @@ class Publisher:
         self._collect = collect
         self._metrics: dict[_Series, Any] = {}
         self._levels: dict[_Series, float] = {}  # of gauges, as Triton has them
+        self._owed: defaultdict[_Series, float] = defaultdict(float)  # increases of counters, not taken yet
+        self._complaint = ""
         for family_name, labels in series:
             self._metric(family_name, labels)
         self._closing = threading.Event()
@@ -71,30 +74,49 @@ class Publisher:
         self._closing.set()
         self._thread.join()
 
+    def publish(self) -> None:
+        """Bring what is new to Triton; what one series does not take, no other misses.
+
+        A counter then catches up in a later round, a gauge is set again, and what a histogram missed is counted as
+        dropped.
+        """
+        samples: defaultdict[Kind, list[Sample]] = defaultdict(list)
+        for sample in self._collect():
+            samples[FAMILIES[sample.family].kind].append(sample)
+        for sample in samples[Kind.HISTOGRAM]:
+            if not self._is_taken("observe", sample.family, sample.labels, sample.value):
+                self._owed[DROPPED.name, (sample.family,)] += 1
+        for sample in samples[Kind.COUNTER]:
+            self._owed[sample.family, sample.labels] += sample.value
+        for series, increase in list(self._owed.items()):
+            if not increase or self._is_taken("increment", *series, increase):
+                del self._owed[series]
+        for sample in samples[Kind.GAUGE]:  # last: who sees that nothing is active any more finds every count
+            level = sample.family, sample.labels
+            if self._levels.get(level) != sample.value and self._is_taken("set", *level, sample.value):
+                self._levels[level] = sample.value
+
     def _run(self) -> None:
         is_last = False
-        complaint = ""
         while not is_last:
             is_last = self._closing.wait(INTERVAL_S)
             try:
-                for sample in self._collect():
-                    self._publish(sample)
+                self.publish()
             except Exception as exc:  # noqa: BLE001 - the next round may work, and requests do not depend on it
-                last, complaint = complaint, f"metrics could not be published: {type(exc).__name__}: {exc}"
-                if complaint != last:  # else twice a second
-                    pb_utils.Logger.log_error(complaint)
+                self._complain(exc)
 
-    def _publish(self, sample: Sample) -> None:
-        series = sample.family, sample.labels
-        kind = FAMILIES[sample.family].kind
-        if kind is Kind.HISTOGRAM:
-            self._metric(*series).observe(sample.value)
-        elif kind is Kind.COUNTER:
-            if sample.value:
-                self._metric(*series).increment(sample.value)
-        elif self._levels.get(series) != sample.value:
-            self._metric(*series).set(sample.value)
-            self._levels[series] = sample.value
+    def _is_taken(self, verb: str, family: str, labels: tuple[str, ...], value: float) -> bool:
+        try:
+            getattr(self._metric(family, labels), verb)(value)
+        except Exception as exc:  # noqa: BLE001 - whatever Triton has against this series, the others go on
+            self._complain(exc)
+            return False
+        return True
+
+    def _complain(self, exc: Exception) -> None:
+        last, self._complaint = self._complaint, f"metrics could not be published: {type(exc).__name__}: {exc}"
+        if self._complaint != last:  # else twice a second
+            pb_utils.Logger.log_error(self._complaint)
 
     def _metric(self, family_name: str, values: tuple[str, ...]) -> Any:
         metric = self._metrics.get((family_name, values))
@@ -118,13 +140,12 @@ class EngineMetrics:
     def __init__(
         self,
         args: dict[str, str],
-        engine: Engine,
-        manifest: Manifest,
+        newest: Callable[[], tuple[Engine, Manifest]],
         telemetry: Telemetry,
         load: Callable[[], Load],
     ) -> None:
-        """`load`: the dispatcher's."""
-        samples = EngineSamples(engine, manifest, telemetry, load)
+        """`newest`: the engine that takes new requests; `load`: of all that still run."""
+        samples = EngineSamples(newest, telemetry, load)
         self._publisher = Publisher(args, ENGINE_FAMILIES, samples.series(), samples.collect)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
@@ -12,33 +13,42 @@ from trident.manifest import read_manifest
 from trident.safety.chain import InputChain, OutputChain
 from trident.safety.policy import CharactersSection, Mode, Policy, read_policy
 from trident.safety.verdict import Action, Verdict
-from trident.settings import read_settings
+from trident.settings import Backend, read_settings
 from trident.tensors import prompt_arrays, read_prompts
 from trident.text.preprocessing import Preprocessing
 from trident.text.prompt_templates import read_prompt_templates
 from trident.text.tokenizer import read_tokenizer
+from trident.triton_adapter.engine_link import EngineLink
 from trident.triton_adapter.metrics import CheckMetrics
-from trident.triton_adapter.requests import engine_directory, guarded, input_arrays, outputs, request_parameters
+from trident.triton_adapter.requests import guarded, input_arrays, outputs, request_parameters
 
 
 class PreprocessingModel:
     """Text or chat messages to token ids."""
 
     def __init__(self, args: dict[str, str]) -> None:
-        directory = engine_directory(args)
         settings = read_settings()
-        self._manifest = read_manifest(directory)
-        policy = read_policy(settings.checks)
-        self._preprocessing = Preprocessing(
+        self._policy = read_policy(settings.checks)
+        self._has_one_end_id = settings.backend is not Backend.PYTHON
+        self._templates = read_prompt_templates(settings.prompts)
+        self._link = EngineLink(args)
+        self._take_in(self._link.directory)
+        self._metrics = CheckMetrics(args)
+        self._link.follow(self._take_in)
+
+    def _take_in(self, directory: Path) -> None:
+        manifest = read_manifest(directory)
+        policy = self._policy
+        preprocessing = Preprocessing(
             read_tokenizer(directory),
-            self._manifest.limits,
-            self._manifest.tokens,
-            read_prompt_templates(settings.prompts),
+            manifest.limits,
+            manifest.tokens,
+            self._templates,
             InputChain(policy),
             has_output_checks=OutputChain(policy).is_active,
             total_checks=InputChain(Policy(lengths=policy.lengths, characters=CharactersSection(mode=Mode.OFF))),
         )
-        self._metrics = CheckMetrics(args)
+        self._serving = manifest, preprocessing  # both at once: requests come in another thread
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request."""
@@ -46,13 +56,17 @@ class PreprocessingModel:
 
     def finalize(self) -> None:
         """Publish the last counts."""
+        self._link.close()
         self._metrics.close()
 
     def _respond(self, request: Any) -> Any:
+        manifest, preprocessing = self._serving
         try:
             request_parameters(request)
-            prompts = read_prompts(input_arrays(request, PREPROCESSING), self._manifest.kind)
-            rows = self._preprocessing.encode(prompts)
+            prompts = read_prompts(input_arrays(request, PREPROCESSING), manifest.kind)
+            rows = preprocessing.encode(prompts)
+            if self._has_one_end_id:
+                rows = [row.with_every_eos(manifest.tokens.eos_ids) for row in rows]
         except TridentError as exc:
             self._metrics.rejected(exc)
             if isinstance(exc, ContentBlockedError):
@@ -60,4 +74,4 @@ class PreprocessingModel:
             raise
         for row in rows:
             self._metrics.count(row.verdicts)
-        return pb_utils.InferenceResponse(outputs(prompt_arrays(rows, self._manifest.tokens.vocab_size)))
+        return pb_utils.InferenceResponse(outputs(prompt_arrays(rows, manifest.tokens.vocab_size)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from trident.engines.base import Engine, EngineStats
 from trident.engines.dispatcher import Load
@@ -29,23 +30,27 @@ class EngineSamples:
 
     def __init__(
         self,
-        engine: Engine,
-        manifest: Manifest,
+        newest: Callable[[], tuple[Engine, Manifest]],
         telemetry: Telemetry,
         load: Callable[[], Load],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`load`: the dispatcher's; `clock`: seconds since 1970."""
-        self._engine = engine
-        self._manifest = manifest
+        """`newest`: the engine that takes new requests; `load`: of all that run; `clock`: seconds since 1970."""
+        self._newest = newest
+        self._engine, self._manifest = newest()
         self._telemetry = telemetry
         self._load = load
         self._clock = clock
         self._last: EngineStats | None = None
+        self._served: set[tuple[str, str, str, str]] = set()  # labels of every engine so far
         self._stepped_at = 0.0
 
     def series(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Counters and histograms that are there from the start: `rate` does not see the first value of a series."""
+        """Counters and histograms that are there from the start: `rate` does not see the first value of a series.
+
+        Those are left out of which the engine knows nothing: a count that stays 0 would say that it has none.
+        """
+        stats = self._engine.stats()
         reasons = [("trident_requests_total", (reason, str(DEFAULT_PRIORITY), NO_LORA)) for reason in _FINISH_REASONS]
         histograms = list(_HISTOGRAMS.values())
         return [
@@ -53,29 +58,45 @@ class EngineSamples:
             *rejection_series(),
             *histograms,
             *[("trident_dropped_observations_total", (name,)) for name, _ in histograms],
-            *[("trident_draft_tokens_total", (outcome,)) for outcome in ("proposed", "accepted")],
+            *[("trident_draft_tokens_total", (outcome,)) for outcome, _ in _draft_tokens(stats)],
+            *([] if stats.num_reused_blocks is None else [("trident_cached_prompt_tokens_total", ())]),
             ("trident_prompt_tokens_total", (NO_LORA,)),
             ("trident_generated_tokens_total", (NO_LORA,)),
-            ("trident_cached_prompt_tokens_total", ()),
             ("trident_responses_total", ()),
             ("trident_coalesced_tokens_total", ()),
         ]
 
-    def collect(self) -> Iterator[Sample]:
-        """Everything since the last call; what has ended is counted before a gauge says that it is gone."""
+    def collect(self) -> list[Sample]:
+        """Everything since the last call; what has ended is counted before a gauge says that it is gone.
+
+        It is the caller's from then on: the next call does not tell it again.
+        """
+        engine, self._manifest = self._newest()
+        if engine is not self._engine:
+            self._engine, self._last = engine, None
         load = self._load()  # first, for the same reason
-        snapshot = self._telemetry.take()
         stats = self._engine.stats()
-        yield from _counted(snapshot)
-        yield from _observed(snapshot)
-        yield from self._speculated(stats)
-        yield from self._steps(stats)
-        yield from _blocks(stats)
-        yield from self._sequences(stats, load)
+        snapshot = self._telemetry.take()  # last, for what is taken must arrive
+        samples = chain(
+            _counted(snapshot),
+            _observed(snapshot),
+            self._speculated(stats),
+            self._steps(stats),
+            _blocks(stats),
+            self._sequences(stats, load),
+            self._info(),
+        )
+        told = list(samples)
+        self._last = stats
+        return told
+
+    def _info(self) -> Iterator[Sample]:
         manifest = self._manifest
         simulated = "true" if self._engine.is_simulated else "false"
-        yield Sample("trident_engine_info", (manifest.kind.value, manifest.name, manifest.version, simulated), 1)
-        self._last = stats
+        served = (manifest.kind.value, manifest.name, manifest.version, simulated)
+        self._served.add(served)
+        for labels in self._served:  # those that were replaced are said to be gone
+            yield Sample("trident_engine_info", labels, float(labels == served))
 
     def _sequences(self, stats: EngineStats, load: Load) -> Iterator[Sample]:
         family = "nv_trt_llm_request_metrics"
@@ -96,11 +117,15 @@ class EngineSamples:
         yield Sample("nv_trt_llm_general_metrics", ("timestamp",), round(self._stepped_at * 1e6))
 
     def _speculated(self, stats: EngineStats) -> Iterator[Sample]:
-        last = self._last
-        proposed = stats.num_draft_tokens - (last.num_draft_tokens if last else 0)
-        accepted = stats.num_accepted_draft_tokens - (last.num_accepted_draft_tokens if last else 0)
-        yield Sample("trident_draft_tokens_total", ("proposed",), proposed)
-        yield Sample("trident_draft_tokens_total", ("accepted",), accepted)
+        before = dict(_draft_tokens(self._last)) if self._last else {}
+        for outcome, count in _draft_tokens(stats):
+            yield Sample("trident_draft_tokens_total", (outcome,), count - before.get(outcome, 0))
+
+
+def _draft_tokens(stats: EngineStats) -> list[tuple[str, int]]:
+    """(outcome, tokens since the start), as far as the engine knows them."""
+    counts = (("proposed", stats.num_draft_tokens), ("accepted", stats.num_accepted_draft_tokens))
+    return [(outcome, count) for outcome, count in counts if count is not None]
 
 
 def rejection_series() -> list[tuple[str, tuple[str, ...]]]:
@@ -117,7 +142,8 @@ def _counted(snapshot: Snapshot) -> Iterator[Sample]:
         yield Sample("trident_prompt_tokens_total", (lora,), count)
     for lora, count in snapshot.generated_tokens.items():
         yield Sample("trident_generated_tokens_total", (lora,), count)
-    yield Sample("trident_cached_prompt_tokens_total", (), snapshot.num_cached_tokens)
+    if snapshot.num_cached_tokens is not None:
+        yield Sample("trident_cached_prompt_tokens_total", (), snapshot.num_cached_tokens)
     yield Sample("trident_responses_total", (), snapshot.num_responses)
     yield Sample("trident_coalesced_tokens_total", (), snapshot.num_coalesced_tokens)
 
@@ -132,10 +158,13 @@ def _observed(snapshot: Snapshot) -> Iterator[Sample]:
 
 def _blocks(stats: EngineStats) -> Iterator[Sample]:
     family = "nv_trt_llm_kv_cache_block_metrics"
-    used = round(stats.kv_cache_fraction * stats.max_kv_blocks)
     yield Sample(family, ("fraction",), stats.kv_cache_fraction)
-    yield Sample(family, ("tokens_per",), stats.kv_block_tokens)
-    yield Sample(family, ("used",), used)
-    yield Sample(family, ("free",), stats.max_kv_blocks - used)
-    yield Sample(family, ("max",), stats.max_kv_blocks)
-    yield Sample(family, ("reused",), stats.num_reused_blocks)
+    if stats.max_kv_blocks is not None:
+        used = round(stats.kv_cache_fraction * stats.max_kv_blocks)
+        yield Sample(family, ("used",), used)
+        yield Sample(family, ("free",), stats.max_kv_blocks - used)
+        yield Sample(family, ("max",), stats.max_kv_blocks)
+    if stats.kv_block_tokens is not None:
+        yield Sample(family, ("tokens_per",), stats.kv_block_tokens)
+    if stats.num_reused_blocks is not None:
+        yield Sample(family, ("reused",), stats.num_reused_blocks)

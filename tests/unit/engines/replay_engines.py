@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tests.unit.engines.adapter_suite import Listener
+from tests.unit.engines.listener import Listener
 from tests.unit.manifests import MANIFEST
 from trident.engines.replay import ReplayEngine
 from trident.engines.replay_blocks import BLOCK_TOKENS

@@ -21,6 +21,7 @@ class ScriptedEngine:
     def __init__(self) -> None:
         self.submitted = []
         self.cancelled = []
+        self.num_preparing = 0
         self._steps: queue.Queue = queue.Queue()
 
     def submit(self, sequence) -> None:
@@ -47,7 +48,7 @@ class ScriptedEngine:
         return step
 
     def stats(self) -> EngineStats:
-        return EngineStats(0, 0, 0.0, 0)
+        return EngineStats(0, 0, 0.0, 0, num_preparing=self.num_preparing)
 
     def close(self) -> None:
         self.die()

@@ -485,5 +485,18 @@ def test_a_request_that_can_never_fit_is_not_told_to_try_again(served):
         served.submit(*[generation() for _ in range(9)])
 
 
+def test_what_waits_in_the_engine_for_its_adapter_keeps_no_other_request_waiting():
+    served = Served(max_queued=64, max_running=1)
+    waiting = [served.submit() for _ in range(1 + AHEAD)]
+    other = served.submit()
+    assert len(served.engine.submitted) == len(waiting)
+    served.engine.num_preparing = len(waiting)
+    while len(served.engine.submitted) == len(waiting):  # noticed without a step
+        served.engine.step()
+    served.engine.step((served.engine.submitted[-1], [11], "stop"))
+    assert other.wait().ids == [11]
+    served.dispatcher.close()
+
+
 def test_a_deadline_is_noticed_before_the_engine_says_anything(served):
     assert isinstance(served.submit(timeout_s=0.05).wait().error, DeadlineExceededError)

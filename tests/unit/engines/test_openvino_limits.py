@@ -12,7 +12,6 @@ from trident.engines.base import EngineRequest, Sampling
 from trident.engines.openvino_limits import check_request, max_blocks_of
 from trident.errors import PromptTooLongError, UnsupportedParameterError
 from trident.manifest import DraftModel, Manifest, PromptLookup
-from trident.text.guides import Guide, GuideKind
 
 LOOKUP = PromptLookup(kind="prompt_lookup", num_draft_tokens=3, max_ngram_tokens=2)
 DRAFT = DraftModel(kind="draft_model", path="draft", num_draft_tokens=3)
@@ -45,12 +44,10 @@ def test_what_an_engine_without_speculation_can_do_is_let_through(allowed: Engin
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
-        ("temperature", {"sampling": SAMPLED}),
         ("repetition_penalty", {"sampling": Sampling(repetition_penalty=1.1)}),
         ("presence_penalty", {"sampling": Sampling(presence_penalty=-0.5)}),
         ("frequency_penalty", {"sampling": Sampling(frequency_penalty=0.5)}),
         ("min_tokens", {"min_tokens": 1}),
-        ("guided_decoding_guide", {"guide": Guide(GuideKind.REGEX, "a")}),
     ],
 )
 def test_beams_and_what_they_would_ignore_are_refused(name: str, parameters: dict[str, Any]) -> None:

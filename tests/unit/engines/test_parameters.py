@@ -10,13 +10,15 @@ from trident.contract import ENGINE, ENSEMBLE
 from trident.engines.capabilities import CAPABILITIES, KINDS, Support, client_name
 from trident.engines.parameters import INTERNAL_INPUTS, read_generations
 from trident.errors import InvalidRequestError, PromptTooLongError, UnsupportedParameterError
-from trident.manifest import EngineKind
+from trident.manifest import DraftModel, EngineKind, PromptLookup
 from trident.text.text_options import TextOptions
 
 _DTYPES = {
     "BOOL": np.bool_, "INT32": np.int32, "INT64": np.int64, "UINT64": np.uint64, "FP16": np.float16,
     "FP32": np.float32, "STRING": np.object_,
 }  # fmt: skip
+LOOKUP = PromptLookup(kind="prompt_lookup", num_draft_tokens=3, max_ngram_tokens=2)
+DRAFT = DraftModel(kind="draft_model", path="draft", num_draft_tokens=3)
 BASE = {
     "input_ids": np.array([[5, 6, 7, 0, 0]], np.int32),
     "input_lengths": np.array([[3]], np.int32),
@@ -28,13 +30,15 @@ def read(**scalars):
     return read_all(**scalars)[0]
 
 
-def read_all(kind="openvino", **scalars):
+def read_all(kind="openvino", speculation=None, **scalars):
     dtypes = {tensor.name: _DTYPES[tensor.dtype] for tensor in ENGINE.inputs}
     sent = {
         name: value if isinstance(value, np.ndarray) else np.array([[value]], dtypes[name])
         for name, value in scalars.items()
     }
-    return read_generations({**BASE, **sent}, MANIFEST.model_copy(update={"kind": EngineKind(kind)}))
+    limits = MANIFEST.limits.model_copy(update={"kv_cache_tokens": 256})
+    changes = {"kind": EngineKind(kind), "speculation": speculation, "limits": limits}
+    return read_generations({**BASE, **sent}, MANIFEST.model_copy(update=changes))
 
 
 def test_the_defaults_are_greedy_and_end_at_every_eos_id():
@@ -127,6 +131,11 @@ ASKING = {
     "embedding_bias": np.array([[0.5]], np.float32),
     "prompt_table_extra_ids": np.array([[1]], np.uint64),
     "beam_width": 2,
+    "repetition_penalty": 1.5,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.5,
+    "min_tokens": 3,
+    "min_length": 3,
     "return_log_probs": True,
     "top_logprobs": 2,
     "return_context_logits": True,
@@ -200,6 +209,26 @@ def test_several_sequences_of_a_row_get_seeds_of_their_own_and_places():
 def test_what_does_not_go_together_is_refused(sent, complaint):
     with pytest.raises(InvalidRequestError, match=complaint):
         read(**sent)
+
+
+@pytest.mark.parametrize(
+    ("speculation", "sent", "complaint"),
+    [
+        (None, {"beam_width": 2, "repetition_penalty": 1.5}, "does not go with repetition_penalty on this engine"),
+        (None, {"beam_width": 2, "min_length": 3}, "does not go with min_tokens on this engine"),
+        (LOOKUP, {"min_tokens": 3}, "min_tokens is not supported by this engine: it speculates"),
+        (LOOKUP, {"beam_width": 2}, "beam_width above 1 is not supported by this engine: it speculates"),
+        (DRAFT, {"temperature": 0.5}, "temperature above 0 is not supported by this engine"),
+    ],
+)
+def test_what_this_engine_cannot_do_together_is_refused_by_name_before_it_is_admitted(speculation, sent, complaint):
+    with pytest.raises(UnsupportedParameterError, match=complaint):
+        read(speculation=speculation, **sent)
+
+
+def test_beams_that_can_never_fit_into_the_kv_cache_are_refused_before_they_are_admitted():
+    with pytest.raises(PromptTooLongError, match=r"beam_width=8 .* needs 544 tokens of KV cache, this engine has 256"):
+        read(beam_width=8)
 
 
 def test_beams_and_output_checks_do_not_go_together():

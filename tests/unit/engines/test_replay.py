@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from tests.unit.engines.adapter_suite import Listener, ask, prompt
+from tests.unit.engines.listener import Listener, ask, prompt
 from tests.unit.engines.replay_engines import ANSWER, ENDLESS, STEP_S, TurnedClock, engine_of, heard
 from tests.unit.manifests import MANIFEST
 from trident.engines.load import check_runnable, load_engine
@@ -69,10 +69,9 @@ def test_lateness_does_not_add_up():
     for _ in range(200):
         engine.wait(None)
     assert clock.time - start == pytest.approx(200 * STEP_S, abs=STEP_S)
-    assert (engine.num_late_steps, engine.lost_s) == (0, 0)
 
 
-def test_what_a_late_reader_missed_is_made_up_for_and_counted():
+def test_what_a_late_reader_missed_is_made_up_for():
     clock = TurnedClock()
     engine = engine_of(clock)
     engine.submit(ask(prompt(1, 5), ENDLESS))
@@ -82,7 +81,6 @@ def test_what_a_late_reader_missed_is_made_up_for_and_counted():
     for _ in range(20):
         engine.wait(None)
     assert clock.time - start == pytest.approx(20 * STEP_S)
-    assert (engine.num_late_steps, engine.lost_s) == (9, 0)  # the tenth was half a step late
 
 
 def test_a_reader_who_cannot_keep_up_gets_no_burst():
@@ -90,16 +88,13 @@ def test_a_reader_who_cannot_keep_up_gets_no_burst():
     engine = engine_of(clock)
     engine.submit(ask(prompt(1, 5), ENDLESS))
     engine.wait(None)
-    clock.time += 1.0
+    clock.time += MAX_LAG_S + 2 * STEP_S
     start = clock.time
     engine.wait(None)
     assert clock.time == start  # the step that was over long ago
     for _ in range(10):
         engine.wait(None)
     assert clock.time - start == pytest.approx(10 * STEP_S)
-    assert engine.num_late_steps == 1
-    assert engine.lost_s == pytest.approx(1.0 - STEP_S)
-    assert engine.lost_s > MAX_LAG_S
 
 
 def test_who_comes_late_joins_no_step_that_has_begun_before():

@@ -39,6 +39,14 @@ def test_a_sequence_that_ended_is_counted_with_its_tokens():
     assert snapshot.num_cached_tokens == 64
 
 
+def test_cached_tokens_of_an_engine_that_does_not_know_them_are_not_zero():
+    telemetry = Telemetry()
+    telemetry.request_ended(dataclasses.replace(RECORD, num_cached_tokens=None))
+    assert telemetry.take().num_cached_tokens is None
+    telemetry.request_ended(dataclasses.replace(RECORD, num_cached_tokens=0))
+    assert telemetry.take().num_cached_tokens == 0
+
+
 def test_its_times_are_measured_from_arrival_and_by_the_token():
     """Five tokens, the first after 0.5 s, the end after 2.5 s: half a second for each of the other four."""
     telemetry = Telemetry()
@@ -89,7 +97,7 @@ def test_what_was_taken_is_not_given_again():
     snapshot = telemetry.take()
     counts = (snapshot.requests, snapshot.rejected, snapshot.prompt_tokens, snapshot.generated_tokens)
     assert not any(counts)
-    assert (snapshot.num_responses, snapshot.num_coalesced_tokens, snapshot.num_cached_tokens) == (0, 0, 0)
+    assert (snapshot.num_responses, snapshot.num_coalesced_tokens, snapshot.num_cached_tokens) == (0, 0, None)
     assert not any(draw.num_added for draw in snapshot.drawn.values())
 
 

@@ -28,6 +28,7 @@ def test_a_guard_that_does_not_end_is_killed(tmp_path, monkeypatch):
     stuck = tmp_path / "stuck.py"
     stuck.write_text(STUCK)
     monkeypatch.setattr(guard, "__file__", str(stuck))
+    (tmp_path / "home").mkdir()
     monkeypatch.setattr(process, "make_home", lambda _: tmp_path / "home")
     monkeypatch.setattr(process, "command", lambda *_: ["true"])
     monkeypatch.setattr(process, "environment", lambda *_: {})

@@ -51,7 +51,7 @@ def test_every_listener_is_bound_to_the_configured_host(launch):
 
 def test_model_processes_get_the_engine_the_settings_and_this_environment(launch):
     variables = environment(launch, Path("/home-of-one"), {"PATH": "/bin", "TRIDENT_GRPC_PORT": "1", "HOME": "/root"})
-    assert variables["TRIDENT_ENGINE_DIRECTORY"] == "/engines/tiny/1"
+    assert variables["TRIDENT_ENGINE_DIRECTORY"] == "/home-of-one/engine"
     assert variables["TRIDENT_REPOSITORY"] == "/repository"
     assert variables["TRIDENT_GRPC_PORT"] == "9001"
     assert variables["PATH"] == "/venv/bin:/bin"

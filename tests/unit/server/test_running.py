@@ -16,6 +16,7 @@ class FakeProcess:
 
     def __init__(self, _launch):
         self.pid = 1
+        self.models = {}
 
     def kill(self):
         pass

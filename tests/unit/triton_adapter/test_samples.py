@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -44,7 +45,9 @@ class Watched:
         self.load = Load(num_waiting=3, num_waiting_tokens=120, num_live=9)
         self.now = 1000.0
         self.telemetry = Telemetry()
-        self.samples = EngineSamples(self.engine, MANIFEST, self.telemetry, lambda: self.load, lambda: self.now)
+        self.samples = EngineSamples(
+            lambda: (self.engine, MANIFEST), self.telemetry, lambda: self.load, lambda: self.now
+        )
 
     def collect(self) -> dict[str, dict[tuple[str, ...], list[float]]]:
         """Family -> labels -> values."""
@@ -144,12 +147,55 @@ def test_the_metrics_say_which_engine_it_is_and_whether_it_is_a_real_one(watched
     assert watched.collect()["trident_engine_info"] == {("openvino", "test", "1", label): [1]}
 
 
-def test_every_family_is_there_from_the_start_on_every_engine(watched):
-    """An engine that did nothing yet, and tells of itself only what it must."""
-    watched.stats = EngineStats(0, 0, 0.0, 0)
-    from_the_start = {name for name, _ in watched.samples.series()}
+def test_an_engine_that_takes_over_is_named_instead_of_the_one_before_it(watched):
+    watched.collect()
+    watched.engine = ScriptedEngine()
+    watched.engine.is_simulated = True
+    watched.engine.stats = lambda: dataclasses.replace(STATS, num_draft_tokens=4, num_accepted_draft_tokens=3)
+    values = watched.collect()
+    assert values["trident_engine_info"] == {
+        ("openvino", "test", "1", "false"): [0],
+        ("openvino", "test", "1", "true"): [1],
+    }
+    assert values["trident_draft_tokens_total"] == {("proposed",): [4], ("accepted",): [3]}
+
+
+def families_at_the_start(watched) -> set[str]:
     gauges_seen = {name for name in watched.collect() if FAMILIES[name].kind is Kind.GAUGE}
-    assert from_the_start | gauges_seen == {family.name for family in ENGINE_FAMILIES}
+    return {name for name, _ in watched.samples.series()} | gauges_seen
+
+
+def test_every_family_is_there_from_the_start_on_an_engine_that_knows_all(watched):
+    assert families_at_the_start(watched) == {family.name for family in ENGINE_FAMILIES}
+
+
+def test_what_an_engine_does_not_know_is_not_told_as_zero(watched):
+    """An engine that tells of itself only what it must."""
+    watched.stats = EngineStats(0, 0, 0.25, 0)
+    missing = {"trident_draft_tokens_total", "trident_cached_prompt_tokens_total"}
+    assert families_at_the_start(watched) == {family.name for family in ENGINE_FAMILIES} - missing
+    watched.telemetry.request_ended(dataclasses.replace(RECORD, num_cached_tokens=None))
+    values = watched.collect()
+    assert not missing & {name for name, series in values.items() if series}
+    assert gauges(values, "nv_trt_llm_kv_cache_block_metrics") == {"fraction": 0.25}
+
+
+def test_an_engine_that_knows_what_was_accepted_only_tells_that(watched):
+    watched.stats = dataclasses.replace(STATS, num_draft_tokens=None)
+    assert watched.collect()["trident_draft_tokens_total"] == {("accepted",): [20]}
+    watched.stats = dataclasses.replace(watched.stats, num_accepted_draft_tokens=25)
+    assert watched.collect()["trident_draft_tokens_total"] == {("accepted",): [5]}
+
+
+def test_an_engine_that_cannot_be_read_for_once_costs_no_count(watched):
+    watched.telemetry.request_ended(RECORD)
+    watched.engine.stats = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        watched.collect()
+    watched.engine.stats = lambda: watched.stats
+    values = watched.collect()
+    assert values["trident_requests_total"] == {("stop", "3", "none"): [1]}
+    assert values["trident_draft_tokens_total"] == {("proposed",): [30], ("accepted",): [20]}
 
 
 def test_the_document_lists_every_value_that_a_label_can_have(watched):
