@@ -1,13 +1,14 @@
 # Everything runs in .venv; PYTHON chooses the interpreter it is made from (3.10 to 3.12, with a shared libpython).
 PYTHON ?= python3
 VENV := .venv
+BUILD_VENV := .venv-build
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak check format serve engine bench lock clean
+.PHONY: help demo test test-build test-gpu soak check format serve engine bench lock clean
 
 help:  ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 $(VENV)/.cpu: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
@@ -33,6 +34,30 @@ serve: engine  ## Start Triton on 127.0.0.1 and keep it running
 test: $(VENV)/.dev engine  ## Run every tier that can run here
 	$(BIN)/python -m pytest
 
+# Apart, because the quantizers hold transformers and its companions back to older versions.
+$(BUILD_VENV)/.build: pyproject.toml constraints-build.txt
+	$(PYTHON) -m venv $(BUILD_VENV)
+	@echo "Installing PyTorch and the quantizers into $(BUILD_VENV): one to several GB"
+	$(BUILD_VENV)/bin/python -m pip install --quiet --constraint constraints-build.txt --editable '.[cpu,build,registry,dev]'
+	@# optimum-intel asks for torchvision; nothing here needs it, and beside a CPU build of PyTorch its import fails
+	$(BUILD_VENV)/bin/python -m pip uninstall --quiet --yes torchvision
+	@touch $@
+
+# Beside the environment that builds: the image's own packages, TensorRT-LLM among them, as they are.
+.venv-gpu/.ready: $(BUILD_VENV)/.build
+	$(PYTHON) -m venv --system-site-packages .venv-gpu
+	$(PYTHON) -m pip list --format=freeze --exclude pip > .venv-gpu/image.txt
+	.venv-gpu/bin/python -m pip install --quiet --constraint .venv-gpu/image.txt --editable '.[safety]' \
+		hypothesis pytest pytest-timeout
+	@touch $@
+
+test-gpu: .venv-gpu/.ready  ## In NVIDIA's image (docker/README.md): build TensorRT-LLM engines, serve and test them
+	GPU_BUILDER=$(BUILD_VENV)/bin/trident timeout 1800 \
+		.venv-gpu/bin/python -m pytest tests/gpu -m 'gpu and not soak' --timeout 900
+
+test-build: $(BUILD_VENV)/.build engine  ## The builds that need PyTorch: quantizers, checkpoints, kills in mid-build
+	$(BUILD_VENV)/bin/python -m pytest tests/build tests/unit/test_registry.py --timeout 1800
+
 soak: $(VENV)/.dev engine  ## The long tests: chaos and memory at full size
 	$(BIN)/python -m pytest -m soak --timeout 1800
 
@@ -49,9 +74,11 @@ format: $(VENV)/.dev  ## Format and mend what can be mended
 bench: $(VENV)/.dev engine  ## Measure the ensemble against the raw engine
 	$(BIN)/trident bench overhead
 
-lock: $(VENV)/.dev  ## Pin every dependency anew in constraints.txt
-	$(BIN)/uv pip compile --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url \
-		--extra cpu --extra build --extra gateway --extra safety --extra dev --upgrade --output-file constraints.txt pyproject.toml
+LOCK = $(BIN)/uv pip compile --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --upgrade
+
+lock: $(VENV)/.dev  ## Pin every dependency anew in constraints.txt and constraints-build.txt
+	$(LOCK) --extra cpu --extra gateway --extra safety --extra dev --output-file constraints.txt pyproject.toml
+	$(LOCK) --extra cpu --extra build --extra registry --extra dev --output-file constraints-build.txt pyproject.toml
 
 clean:  ## Remove the environment, the engines and every cache
-	rm -rf $(VENV) engines dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BUILD_VENV) .venv-gpu engines dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

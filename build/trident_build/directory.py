@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from trident.manifest import CURRENT, FILE_NAME, Sha256, sha256_of
+from trident.manifest import FILE_NAME, Sha256, sha256_of
+from trident.versions import locked, promote
 
 BUILDING = ".building-"
 
@@ -29,29 +30,19 @@ def workspace(parent: Path, prefix: str, name: str) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     folder = parent / f"{prefix}{name}-{os.getpid()}"
     with ExitStack() as stack:
-        with _locked(parent):  # nobody sweeps between the making of the folder and its lock
+        with locked(parent):  # nobody sweeps between the making of the folder and its lock
             _sweep(parent, prefix)
             folder.mkdir()
-            stack.enter_context(_locked(folder))
+            stack.enter_context(locked(folder))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def _locked(folder: Path, flags: int = 0) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _sweep(parent: Path, prefix: str) -> None:
     for folder in parent.glob(f"{prefix}*"):
-        with suppress(BlockingIOError), _locked(folder, fcntl.LOCK_NB):
+        with suppress(BlockingIOError), locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(folder)
 
 
@@ -74,11 +65,3 @@ def install(built: Path, target: Path) -> None:
     built.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
     promote(target)
-
-
-def promote(version: Path) -> None:
-    """Point `current` beside `version` at it, in one step."""
-    link = version.with_name(f".{CURRENT}-{os.getpid()}")
-    link.unlink(missing_ok=True)
-    link.symlink_to(version.name)
-    link.replace(version.with_name(CURRENT))

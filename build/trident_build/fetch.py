@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -20,9 +19,10 @@ from pathlib import Path
 
 from trident.errors import HostError, RecipeError
 from trident.manifest import sha256_of
+from trident_build.capacity import check_disk
 from trident_build.directory import workspace
 from trident_build.progress import Stage
-from trident_build.recipe import PypiSource
+from trident_build.sources import PypiSource
 
 POLL_INTERVAL_S = 0.1
 PIECE_BYTES = 1 << 20
@@ -50,20 +50,6 @@ def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
 def cached_path(source: PypiSource, cache: Path) -> Path:
     """Where the wheel of `source` lies once it was fetched."""
     return cache / "sources" / source.sha256
-
-
-def check_disk(folder: Path, needed_bytes: int) -> None:
-    """Refuse to start what cannot end.
-
-    Raises:
-        HostError: fewer than `needed_bytes` are free where `folder` is or will be.
-    """
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
-    free_bytes = shutil.disk_usage(there).free
-    if free_bytes < needed_bytes:
-        raise HostError(
-            f"not enough disk at {folder}: {needed_bytes / 1e6:,.0f} MB are needed, {free_bytes / 1e6:,.0f} MB are free"
-        )
 
 
 def fetch_wheel(source: PypiSource, cache: Path, stage: Stage) -> Path:

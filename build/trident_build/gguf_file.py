@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -39,6 +40,8 @@ class GgufMetadata:
     unknown_id: int | None
     adds_bos: bool
     chat_template: str | None
+    widths: Mapping[str, int]  # tensor of a linear layer -> length of its input
+    kv_values_per_token: int | None  # keys and values of all layers
 
     def token(self, token_id: int | None) -> str | None:
         """The text of a token, or None for no id."""
@@ -64,12 +67,14 @@ def read_gguf(path: Path) -> GgufMetadata:
         raise RecipeError(f"{path.name} is no intact GGUF file: {exc}") from exc
     fields: dict[str, Any] = {key: field.contents() for key, field in reader.fields.items()}
     try:
-        return _metadata(fields, gguf.LlamaFileType(fields["general.file_type"]).name)
+        # ne[0], the first of a GGUF shape, is the length of a row
+        widths = {t.name: int(t.shape[0]) for t in reader.tensors if t.name.startswith("blk.") and len(t.shape) == 2}
+        return _metadata(fields, gguf.LlamaFileType(fields["general.file_type"]).name, widths)
     except KeyError as exc:
         raise RecipeError(f"{path.name} has no metadata key {exc}, which a build needs") from exc
 
 
-def _metadata(fields: dict[str, Any], file_type: str) -> GgufMetadata:
+def _metadata(fields: dict[str, Any], file_type: str, widths: Mapping[str, int]) -> GgufMetadata:
     architecture = fields["general.architecture"]
     tokenizer = {key.removeprefix("tokenizer.ggml."): value for key, value in fields.items()}
     return GgufMetadata(
@@ -87,4 +92,15 @@ def _metadata(fields: dict[str, Any], file_type: str) -> GgufMetadata:
         unknown_id=tokenizer.get("unknown_token_id"),
         adds_bos=tokenizer.get("add_bos_token", False),
         chat_template=fields.get("tokenizer.chat_template"),
+        widths=widths,
+        kv_values_per_token=_kv_values(fields, architecture),
     )
+
+
+def _kv_values(fields: dict[str, Any], architecture: str) -> int | None:
+    sizes = {key.removeprefix(f"{architecture}."): value for key, value in fields.items()}
+    heads, layers, hidden = (sizes.get(key) for key in ("attention.head_count", "block_count", "embedding_length"))
+    if not (heads and layers and hidden):
+        return None
+    head_size = sizes.get("attention.key_length", hidden // heads)
+    return int(2 * layers * sizes.get("attention.head_count_kv", heads) * head_size)

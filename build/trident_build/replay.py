@@ -5,24 +5,22 @@ It stands in for `convert` and `verify` of an engine with a model.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
-from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from trident.engines.replay_settings import FILE_NAME, ReplayOptions, ReplaySettings, read_replay_settings
 from trident.engines.replay_timing import read_preset
-from trident.errors import EngineError, RecipeError
-from trident.manifest import explain_invalid
-from trident_build.gguf_file import GgufMetadata
+from trident.errors import EngineError
+from trident_build.building import Building, Made
+from trident_build.facts import ModelFacts
+from trident_build.hf_checkpoint import write_tokenizer_files
+from trident_build.plan import Plan
 from trident_build.progress import Stage
-from trident_build.recipe import Recipe
-from trident_build.texts import agreement_texts
-from trident_build.verify import can_spell, check_round_trip, check_special_tokens
+from trident_build.replay_options import read_options
+from trident_build.tokenizer import convert_tokenizer, write_tokenizer
+from trident_build.verify import check_tokenizer
 
-PRECISION = "none"
 # Said over and over, so it ends where it can begin again.
 ANSWER = (
     "This answer is simulated by Trident's replay engine. No model has read the prompt, and these words are the same "
@@ -30,28 +28,6 @@ ANSWER = (
     "of an engine takes for the sequences that share it. What is measured with it holds for everything around an "
     "engine, and says nothing about the quality of any model.\n\n"
 )
-
-
-def read_options(recipe: Recipe) -> ReplayOptions:
-    """What a recipe of this kind says in [options].
-
-    Raises:
-        RecipeError: an unknown key, with the nearest name; a bad value; a precision, where there are no weights.
-    """
-    if recipe.precision != PRECISION:
-        raise RecipeError(
-            f"recipe {recipe.name}: a replay engine has no weights; precision must be '{PRECISION}', "
-            f"got '{recipe.precision}'"
-        )
-    try:
-        return ReplayOptions.model_validate_json(json.dumps(recipe.options), strict=True)
-    except ValidationError as exc:
-        raise RecipeError(f"recipe {recipe.name}: [options] {explain_invalid(exc, ReplayOptions)}") from exc
-
-
-def preset_version(options: ReplayOptions) -> str:
-    """Equal for presets that hold the same numbers."""
-    return hashlib.sha256(read_preset(options.preset).model_dump_json().encode()).hexdigest()[:12]
 
 
 def write_replay(options: ReplayOptions, tokenizer: Tokenizer, engine: Path) -> None:
@@ -64,16 +40,39 @@ def write_replay(options: ReplayOptions, tokenizer: Tokenizer, engine: Path) -> 
     (engine / FILE_NAME).write_text(settings.to_toml(), encoding="utf-8")
 
 
-def verify_replay(engine: Path, metadata: GgufMetadata, stage: Stage) -> None:
+def make_replay(building: Building) -> Made:
+    """Fill the engine's folder, and verify what is in it."""
+    options = read_options(building.plan.recipe)
+    with building.progress.stage("compile") as stage:
+        if building.metadata is None:
+            write_tokenizer_files(building.origin.path, building.engine, building.facts.tokens)
+        else:
+            write_tokenizer(building.metadata, convert_tokenizer(building.metadata), building.engine)
+        write_replay(
+            options, Tokenizer.from_file(str(building.engine / "tokenizer" / "tokenizer.json")), building.engine
+        )
+        stage.note(f"step times of preset {options.preset}")
+    with building.progress.stage("verify") as stage:
+        verify_replay(building.engine, building.facts, stage)
+    return Made()
+
+
+def replay_steps(plan: Plan) -> list[tuple[str, str]]:
+    """(stage, what it will do), for a dry run."""
+    preset = plan.recipe.options["preset"]
+    return [
+        ("compile", f"its vocabulary to tokenizer.json, preset {preset} to replay.toml"),
+        ("verify", "texts come back from their token ids"),
+    ]
+
+
+def verify_replay(engine: Path, facts: ModelFacts, stage: Stage) -> None:
     """Read back what was written: the tokenizer loses nothing, and the answer reads as it should.
 
     Raises:
         EngineError: the first text that does not come back.
     """
-    tokenizer = Tokenizer.from_file(str(engine / "tokenizer" / "tokenizer.json"))
-    texts = [text for text in agreement_texts(metadata.control_tokens) if can_spell(tokenizer, text)]
-    check_round_trip(tokenizer, texts)
-    check_special_tokens(tokenizer, metadata)
+    tokenizer, texts = check_tokenizer(engine, facts)
     settings = read_replay_settings(engine)
     said = tokenizer.decode(list(settings.answer_ids))
     if said != ANSWER:

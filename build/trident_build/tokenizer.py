@@ -12,6 +12,8 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from trident.errors import RecipeError, did_you_mean
+from trident.manifest import Tokens
+from trident_build.facts import ModelFacts
 from trident_build.gguf_file import GgufMetadata, TokenType
 
 # llama.cpp, src/llama-vocab.cpp: LLAMA_VOCAB_PRE_TYPE_SMOLLM splits at "\p{N}", then by GPT-2's regex.
@@ -84,6 +86,25 @@ def write_tokenizer(metadata: GgufMetadata, tokenizer: Tokenizer, engine: Path) 
 def pad_id(metadata: GgufMetadata) -> int:
     """The id that fills a batch: the file's own, or eos where it names none."""
     return metadata.eos_id if metadata.pad_id is None else metadata.pad_id
+
+
+def facts_of(metadata: GgufMetadata, weights_bytes: int) -> ModelFacts:
+    """What a build must know of the model in a GGUF file."""
+    return ModelFacts(
+        architecture=metadata.architecture,
+        precision=metadata.precision,
+        context_tokens=metadata.context_tokens,
+        tokens=Tokens(
+            vocab_size=len(metadata.tokens),
+            eos_ids=eos_ids(metadata),
+            bos_id=metadata.bos_id,
+            pad_id=pad_id(metadata),
+        ),
+        special_tokens={text: metadata.tokens.index(text) for text in metadata.control_tokens},
+        widths=metadata.widths,
+        kv_values_per_token=metadata.kv_values_per_token,
+        weights_bytes=weights_bytes,
+    )
 
 
 def _tokenizer_config(metadata: GgufMetadata) -> dict[str, object]:

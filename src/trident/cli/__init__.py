@@ -12,7 +12,28 @@ import sys
 import typer
 
 from trident import __version__
-from trident.cli import bench, build, capabilities, chat, check, demo, generate, prompts, serve
+from trident.cli import (
+    batch,
+    bench,
+    build,
+    capabilities,
+    chat,
+    check,
+    demo,
+    doctor,
+    engines,
+    generate,
+    metrics,
+    migrate,
+    models,
+    plan,
+    prompts,
+    repository,
+    serve,
+)
+from trident.cli import (
+    eval as eval_,
+)
 from trident.errors import TridentError, codes_of
 
 app = typer.Typer(
@@ -40,11 +61,20 @@ def _options(
     pass
 
 
+app.command("doctor")(doctor.doctor)
+app.command("plan")(plan.plan)
 app.command("build")(build.build)
 app.command("check")(check.check)
+app.add_typer(engines.app, name="engines")
+app.add_typer(eval_.app, name="eval")
+app.add_typer(repository.app, name="repository")
+app.command("migrate")(migrate.migrate)
 app.command("serve")(serve.serve)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
+app.command("batch")(batch.batch)
+app.command("models")(models.models)
+app.command("metrics")(metrics.metrics)
 app.command("capabilities")(capabilities.capabilities)
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(bench.app, name="bench")

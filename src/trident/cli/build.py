@@ -3,33 +3,75 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from trident.errors import RecipeError
+
+if TYPE_CHECKING:
+    from trident_build import Recipe
 
 
 def build(
     recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="name of a shipped recipe, such as smollm2-135m, or a .toml file"),
-    ],
+        str | None,
+        typer.Argument(metavar="[RECIPE]", help="name of a shipped recipe, such as smollm2-135m, or a .toml file"),
+    ] = None,
     *,
     engines: Annotated[Path | None, typer.Option(help="folder of engines", show_default="engines")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the steps and do nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the stages and their commands, do nothing")] = False,
     force: Annotated[bool, typer.Option("--force", help="build again what is there already")] = False,
+    register: Annotated[bool, typer.Option("--register", help="log it in the registry beside the engines")] = False,
+    resume: Annotated[Path | None, typer.Option(help="finish what a build left for another machine in DIR")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="write the model as a Hugging Face checkpoint into this new folder, and stop")
+    ] = None,
 ) -> None:
-    """Build an engine: fetch, inspect, convert, verify, install."""
-    from trident.settings import Settings, read_settings
-    from trident_build import ConsoleProgress, build_engine, find_recipe, plan_engine, read_recipe
+    """Build an engine: fetch, inspect, quantize, compile, verify, install."""
+    from trident.settings import read_settings
+    from trident_build import ConsoleProgress, build_engine, find_recipe, read_recipe, resume_engine
 
     settings = read_settings(engines=engines)
-    what = read_recipe(find_recipe(recipe))
-    if dry_run:
-        for stage, text in plan_engine(what, settings.engines).steps():
-            print(f"  {stage:<9} {text}")
+    if (recipe is None) == (resume is None):
+        raise RecipeError("say what to build: a RECIPE, or --resume with a folder that a build left")
+    options = {"--dry-run": dry_run, "--force": force, "--register": register, "--checkpoint": checkpoint is not None}
+    taken = ("--register",) if resume is not None else () if checkpoint is not None or dry_run else tuple(options)
+    verb = "--resume" if resume is not None else "--checkpoint" if checkpoint is not None else "--dry-run"
+    odd = next((name for name, is_given in options.items() if is_given and name not in {*taken, verb}), None)
+    if odd is not None:
+        raise RecipeError(f"{odd} does not go with {verb}; leave one of them out")
+    if resume is not None:
+        _tell(resume_engine(resume, settings.engines, ConsoleProgress()), engines, register)
         return
-    directory = build_engine(what, settings.engines, ConsoleProgress(), force=force)
-    options = "" if what.name == Settings.model_fields["engine"].default else f" --engine {what.name}"
+    what = read_recipe(find_recipe(recipe or ""))
+    if dry_run:
+        _print_steps(what, settings.engines)
+    elif checkpoint is not None:
+        from trident_build import build_checkpoint
+
+        print(f"{what.source.model} is in {build_checkpoint(what, checkpoint, ConsoleProgress())}")
+    else:
+        _tell(build_engine(what, settings.engines, ConsoleProgress(), force=force), engines, register)
+
+
+def _print_steps(recipe: Recipe, engines: Path) -> None:
+    from trident_build import build_steps, plan_engine
+
+    for stage, text in build_steps(plan_engine(recipe, engines, is_dry=True)):
+        print(f"  {stage:<10} {text}".replace("\n", "\n" + " " * 13))
+
+
+def _tell(directory: Path, engines: Path | None, register: bool) -> None:
+    """Register the engine when asked to; say where it is, and what to do next."""
+    from trident.settings import Settings
+
+    if register:
+        from trident import registry
+
+        registry.register(directory, registry.default_uri(directory.parents[1]))
+    name = directory.parent.name
+    options = "" if name == Settings.model_fields["engine"].default else f" --engine {name}"
     if engines is not None:
         options += f" --engines {engines}"
-    print(f"engine {what.name}@{directory.name} is ready in {directory}; next: trident serve{options}")
+    print(f"engine {name}@{directory.name} is ready in {directory}; next: trident serve{options}")

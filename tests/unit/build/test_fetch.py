@@ -11,7 +11,7 @@ from trident.errors import HostError, RecipeError
 from trident.manifest import sha256_of
 from trident_build.fetch import cache_folder, cached_path, extract, fetch_wheel
 from trident_build.progress import Silent
-from trident_build.recipe import PypiSource
+from trident_build.sources import PypiSource
 
 
 def test_a_second_fetch_downloads_nothing(source: PypiSource, tmp_path: Path, index: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from tests.unit.build.tiny_source import recipe_of
@@ -14,8 +15,8 @@ from trident.engines.replay_settings import read_replay_settings
 from trident.engines.replay_timing import read_preset
 from trident.errors import RecipeError
 from trident.manifest import EngineKind, find_engine, read_manifest, verify_files
-from trident_build import Recipe, build_engine, find_recipe, plan_engine, read_recipe
-from trident_build.recipe import PypiSource
+from trident_build import Recipe, build_engine, build_steps, find_recipe, plan_engine, read_recipe
+from trident_build.sources import PypiSource
 
 OWN_PRESET = "[step]\nbase_ms = {}\nper_sequence_ms = 1\nper_context_token_us = 2\nprefill_tokens_per_s = 100\n"
 
@@ -54,8 +55,8 @@ def test_the_version_follows_the_numbers_of_the_preset(source: PypiSource, tmp_p
 
 
 def test_a_dry_run_says_what_there_is_instead_of_a_model(source: PypiSource, tmp_path: Path) -> None:
-    steps = dict(plan_engine(replay_of(source), tmp_path, tmp_path / "cache").steps())
-    assert steps["convert"] == "its vocabulary to tokenizer.json, preset constant-200 to replay.toml"
+    steps = dict(build_steps(plan_engine(replay_of(source), tmp_path, tmp_path / "cache")))
+    assert steps["compile"] == "its vocabulary to tokenizer.json, preset constant-200 to replay.toml"
     assert "OpenVINO" not in str(steps)
 
 
@@ -75,10 +76,9 @@ def test_options_that_are_wrong_are_one_line(
         plan_engine(replay_of(source, **options), tmp_path)
 
 
-def test_a_precision_is_refused_where_there_are_no_weights(source: PypiSource, tmp_path: Path) -> None:
-    recipe = replay_of(source).model_copy(update={"precision": "fp8"})
-    with pytest.raises(RecipeError, match="a replay engine has no weights; precision must be 'none', got 'fp8'"):
-        plan_engine(recipe, tmp_path)
+def test_a_precision_is_refused_where_there_are_no_weights(source: PypiSource) -> None:
+    with pytest.raises(ValidationError, match="a replay engine has no weights; precision must be 'none'"):
+        recipe_of(source, kind=EngineKind.REPLAY, precision="fp8")
 
 
 @pytest.mark.parametrize("name", ["replay-smollm2", "replay-h100"])

@@ -9,9 +9,10 @@ from typing import Any
 import gguf
 from tokenizers import pre_tokenizers
 
-from trident.manifest import EngineKind, Limits, sha256_of
+from trident.manifest import EngineKind, sha256_of
 from trident_build.gguf_file import TokenType
-from trident_build.recipe import PypiSource, Recipe
+from trident_build.recipe import Recipe, RecipeLimits
+from trident_build.sources import PypiSource, Source
 
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = ("h e", "l l", "he ll", "hell o", "Ġ hello")
@@ -78,9 +79,9 @@ def source_of(wheel: Path, **changes: Any) -> PypiSource:
     return PypiSource(**values)
 
 
-def recipe_of(source: PypiSource, **changes: Any) -> Recipe:
+def recipe_of(source: Source, **changes: Any) -> Recipe:
     """A recipe for it, within its context."""
-    limits = Limits(
+    limits = RecipeLimits(
         max_input_tokens=64,
         max_output_tokens=64,
         max_seq_tokens=128,

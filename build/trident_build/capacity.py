@@ -1,0 +1,60 @@
+"""Whether this machine has room for what a build is going to need. Asked before anything begins."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from trident.errors import HostError
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")  # version 2; a container's own limit
+
+
+def check_disk(folder: Path, needed_bytes: int) -> None:
+    """Refuse to start what cannot end.
+
+    Raises:
+        HostError: fewer than `needed_bytes` are free where `folder` is or will be.
+    """
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    free_bytes = shutil.disk_usage(there).free
+    if free_bytes < needed_bytes:
+        raise HostError(
+            f"not enough disk at {folder}: {needed_bytes / 1e6:,.0f} MB are needed, {free_bytes / 1e6:,.0f} MB are free"
+        )
+
+
+def check_memory(what: str, needed_bytes: int, free_bytes: int | None = None) -> None:
+    """Refuse to start what the kernel would kill.
+
+    Args:
+        what: the subject of the sentence: "to quantize this model".
+        needed_bytes: an estimate.
+        free_bytes: what can be had; None: what the kernel and the container's limit say.
+
+    Raises:
+        HostError: there is less.
+    """
+    free_bytes = available_memory_bytes() if free_bytes is None else free_bytes
+    if free_bytes < needed_bytes:
+        raise HostError(
+            f"not enough memory {what}: some {needed_bytes / 1e9:,.1f} GB are needed, {free_bytes / 1e9:,.1f} GB "
+            "are free; use a larger machine"
+        )
+
+
+def available_memory_bytes() -> int:
+    """What new processes can have without swapping, within the container's limit."""
+    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+    free_bytes = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    try:
+        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
+        used_bytes = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        cached = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return free_bytes
+    if limit == "max":
+        return free_bytes
+    file_bytes = next((int(line.split()[1]) for line in cached if line.startswith("inactive_file ")), 0)
+    return min(free_bytes, int(limit) - used_bytes + file_bytes)
