@@ -26,6 +26,11 @@ def serve(
     engine: Annotated[
         str | None, typer.Option(help="engine: a name, name@version, or a path", show_default="smollm2-135m")
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="what runs a TensorRT engine: python, cpp, cpp-orchestrator", show_default="python"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run; nothing is started.")] = False,
 ) -> None:
     """Serve an engine: HTTP, gRPC and metrics, watched and restarted when it must be."""
     from trident.server.running import running_server
@@ -39,7 +44,13 @@ def serve(
         repository=repository,
         engines=engines,
         engine=engine,
+        backend=backend,
     )
+    if dry_run:
+        from trident.server.dry_run import dry_run as planned
+
+        print("\n".join(planned(settings)))
+        return
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     started_s = time.monotonic()

@@ -15,6 +15,8 @@ from trident.errors import HostError
 
 STUB = "triton_python_backend_stub"
 INSTALL = "pip install 'trident-llm[cpu]'"
+PACKAGE = "pytriton"
+IMAGE = Path("/opt/tritonserver")  # where NVIDIA's images have it
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,30 @@ class Runtime:
     executable_path: Path  # folder that holds this environment's python3
 
 
-def find_runtime() -> Runtime:
-    """The server of the nvidia-pytriton wheel, made ready for the running interpreter.
+def find_runtime(image: Path = IMAGE, package: str = PACKAGE) -> Runtime:
+    """The server of the nvidia-pytriton wheel or, without that wheel, the one of NVIDIA's image.
 
     Raises:
-        HostError: the wheel, a stub for this Python, or Python's shared library is missing.
+        HostError: neither is there, or a stub for this Python, or Python's shared library.
     """
-    root = wheel_root()
+    if importlib.util.find_spec(package) is None and (image / "bin" / "tritonserver").is_file():
+        root, libraries = image, ()
+        stub = image / "backends" / "python" / STUB  # one, for the image's own Python
+    else:
+        root = wheel_root(package)
+        libraries = (root.parents[1] / "nvidia_pytriton.libs",)
+        stub = find_stub(root, sys.version_info[:2])
     return Runtime(
         binary=root / "bin" / "tritonserver",
         python_backend=root / "backends" / "python",
-        stub=find_stub(root, sys.version_info[:2]),
+        stub=stub,
         caches=root / "caches",
-        library_path=(
-            root.parents[1] / "nvidia_pytriton.libs",
-            find_shared_python(library_name(), library_folders()),
-        ),
+        library_path=(*libraries, find_shared_python(library_name(), library_folders())),
         executable_path=Path(sys.executable).parent,
     )
 
 
-def wheel_root(package: str = "pytriton") -> Path:
+def wheel_root(package: str = PACKAGE) -> Path:
     """The folder `pytriton/tritonserver`; the package itself is not imported.
 
     Raises:

@@ -10,8 +10,8 @@ from trident.server.host import STUB
 def model_processes(server_pid: int) -> dict[int, str]:
     """Process id -> model name, for every live Python model of the server `server_pid`.
 
-    The backend starts `stub <repository>/<model>/<version>/model.py <shm region> ...`; a model with
-    several instances has several processes.
+    Of a server that mpirun started too: `server_pid` is then mpirun's. The backend starts
+    `stub <repository>/<model>/<version>/model.py <shm region> ...`; a model with several instances has several of them.
     """
     found = {}
     for entry in Path("/proc").iterdir():
@@ -19,8 +19,25 @@ def model_processes(server_pid: int) -> dict[int, str]:
             continue
         try:
             arguments = (entry / "cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
-            if Path(arguments[0]).name == STUB and f"\nPPid:\t{server_pid}\n" in (entry / "status").read_text():
+            if Path(arguments[0]).name == STUB and server_pid in _ancestors(int(entry.name)):
                 found[int(entry.name)] = Path(arguments[1]).parents[1].name
         except OSError:  # it ended while we looked
             continue
     return found
+
+
+def _ancestors(pid: int) -> tuple[int, int]:
+    """Parent and grandparent.
+
+    Raises:
+        OSError: one of them has ended.
+    """
+    parent = _parent(pid)
+    return parent, _parent(parent)
+
+
+def _parent(pid: int) -> int:
+    if pid == 0:
+        return 0
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("\nPPid:\t")[1].split("\n")[0])

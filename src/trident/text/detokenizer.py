@@ -33,6 +33,12 @@ def incomplete_tail(data: bytes) -> int:
     return 0
 
 
+def _continued_head(data: bytes) -> int:
+    """How many bytes at the start of `data` (0 to 3) can only be the rest of a character that began before it."""
+    head = data[:3]
+    return len(head) - len(head.lstrip(bytes(range(0x80, 0xC0))))
+
+
 class Detokenizer:
     """Decodes token ids of one tokenizer. Immutable, so any thread may use it."""
 
@@ -74,6 +80,19 @@ class Detokenizer:
     def decode(self, token_ids: Iterable[int]) -> str:
         """The text of a whole sequence."""
         return self.delta((), token_ids, is_last=True)
+
+    def lone(self, token_ids: Sequence[int]) -> str:
+        """The text of ids of which nobody says what came before: a response of NVIDIA's C++ backend.
+
+        They are read as the middle of a text, so that no space is lost between responses, unless a special id (the BOS
+        of an echoed prompt) begins them. A character that is cut between two responses leaves one U+FFFD, at the end
+        of the first; the bytes at the start of the second are left out.
+        """
+        is_start = bool(token_ids) and token_ids[0] in self.pieces.special
+        data = self._join(token_ids, is_start)
+        if not is_start:
+            data = data[_continued_head(data) :]
+        return data.decode("utf-8", "replace")
 
     def token_bytes(self, token_ids: Iterable[int], is_start: bool) -> list[bytes]:
         """The bytes that each id adds to a text; at the start of one, the first that has any adds no space."""

@@ -26,7 +26,7 @@ class Response:
     """One response of one sequence, as the engine model sent it."""
 
     beams: list[list[int]]  # ids; more than one list only of a beam search
-    context_ids: list[int] | None  # None: from another engine, so the response is decoded as a whole
+    context_ids: list[int] | None  # None: from NVIDIA's C++ backend, which says nothing of what came before
     finish_reason: str = ""  # set on the last response of the sequence
     trim_bytes: int = 0
     options: TextOptions = field(default_factory=TextOptions)
@@ -58,12 +58,15 @@ class Postprocessing:
         """The text that a response adds, and what it says.
 
         Raises:
-            EngineError: a finished answer does not keep its guide.
+            EngineError: a finished answer does not keep its guide; or the deployment checks outputs, and the response
+                does not say what came before it.
         """
         options = response.options
         detokenizer = self._detokenizers(options.skip_special_tokens)
         if response.context_ids is None:
-            return Answer([detokenizer.decode(ids) for ids in response.beams], response.finish_reason)
+            if self._checks.is_active:
+                raise EngineError("the deployment checks outputs, which needs Trident's own engine model")
+            return Answer([detokenizer.lone(ids) for ids in response.beams], response.finish_reason)
         if len(response.beams) > 1:
             texts = [_echo(detokenizer, ids, options.num_echoed, True, 0) for ids in response.beams]
             return Answer(texts, response.finish_reason, report=response.report)

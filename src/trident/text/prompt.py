@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trident.safety.verdict import Verdict
@@ -50,3 +51,10 @@ class EncodedPrompt:
     text_options: TextOptions
     report: dict[str, Any] = field(default_factory=dict)  # what was done to the prompt; empty: nothing
     verdicts: tuple[Verdict, ...] = ()
+
+    def with_every_eos(self, eos_ids: Sequence[int]) -> EncodedPrompt:
+        """For an engine that knows one end id only: where that is one of `eos_ids`, the others become stop words."""
+        if self.end_id not in eos_ids:
+            return self
+        others = [[token_id] for token_id in eos_ids if token_id != self.end_id]
+        return replace(self, stop_word_ids=[*self.stop_word_ids, *others])

@@ -44,3 +44,18 @@ def test_every_part_of_the_installed_server_is_there():
     for part in (runtime.binary, runtime.stub, runtime.python_backend, *runtime.library_path):
         assert part.exists(), part
     assert runtime.executable_path == Path(sys.executable).parent
+
+
+def test_in_nvidias_image_its_own_server_is_taken(tmp_path):
+    for part in ("bin/tritonserver", f"backends/python/{STUB}"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).touch()
+    runtime = find_runtime(image=tmp_path, package="a_wheel_that_nobody_installed")
+    assert runtime.binary == tmp_path / "bin" / "tritonserver"
+    assert runtime.stub == tmp_path / "backends" / "python" / STUB
+    assert runtime.caches == tmp_path / "caches"
+
+
+def test_without_a_wheel_or_an_image_it_says_what_to_install(tmp_path):
+    with pytest.raises(HostError, match=r"trident-llm\[cpu\]"):
+        find_runtime(image=tmp_path, package="a_wheel_that_nobody_installed")
