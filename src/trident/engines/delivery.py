@@ -35,7 +35,7 @@ class Letter:
 
 
 class Delivery:
-    """Every method but `close` is called under the owner's lock, which is not held while a response is sent."""
+    """Most methods are called under the owner's lock, which is not held while a response is sent."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Delivery:
 
     def add(self, job: Job, completion: Completion, now: float) -> None:
         """The sequence may have something to send since `now`; nothing happens before `wake`."""
-        if completion.is_ready and not job.is_sending:
+        if completion.is_ready and not job.is_busy:
             self._outbox.add(job, completion, now)
 
     def wake(self) -> None:
@@ -98,8 +98,29 @@ class Delivery:
             self._outbox.remove(completion)
         job.open.clear()
         self._forget(completions, job)
-        if not job.is_sending:
+        if not job.is_busy:
             self._post_error(job)
+
+    def is_asker_gone(self, job: Job) -> bool:
+        """Ask, without the lock, unless one of its responses is on its way; nothing of it is sent meanwhile.
+
+        A question behind the last response is a question about freed memory, of which tritonserver dies (2.51).
+        """
+        with self._changed:
+            if job.is_busy or not job.open:
+                return False
+            job.is_busy = True
+        error: EngineError | None = None
+        try:
+            return job.reply.is_cancelled()
+        except Exception as exc:  # noqa: BLE001 - as in _take
+            _log.exception("a request failed")
+            error = EngineError(f"internal error ({type(exc).__name__})")
+            return False
+        finally:
+            with self._changed:
+                self._sent(job, error)
+                self.wake()
 
     def close(self) -> None:
         """Send what is left and end the threads; without the lock."""
@@ -135,7 +156,7 @@ class Delivery:
                 now, num_streams = self._clock(), self._num_streams()
                 if self._outbox.is_due(now, num_streams):
                     job, completion = self._outbox.pop()
-                    letter = None if job.is_sending else self._take(job, completion, now)
+                    letter = None if job.is_busy else self._take(job, completion, now)
                     if letter is None:  # `_sent` adds it again
                         continue
                     if self._outbox.is_due(now, num_streams):
@@ -164,7 +185,7 @@ class Delivery:
             del job.open[completion]
             self._telemetry.request_ended(job.record(completion, completion.finish_reason, now))
             self._forget([completion], None if job.open else job)
-        job.is_sending = True
+        job.is_busy = True
         return Letter(job, chunk, is_final=not job.open)
 
     def _send(self, letter: Letter) -> EngineError | None:
@@ -184,9 +205,9 @@ class Delivery:
         return None
 
     def _sent(self, job: Job, error: EngineError | None) -> None:
-        was_sending, job.is_sending = job.is_sending, False
+        was_busy, job.is_busy = job.is_busy, False
         if job.error is not None:
-            if was_sending:  # it failed meanwhile
+            if was_busy:  # it failed meanwhile
                 self._post_error(job)
         elif error is not None:  # so the request must not go on
             self.fail(job, error, "error")

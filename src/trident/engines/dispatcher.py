@@ -285,6 +285,6 @@ class Dispatcher:
                     late = DeadlineExceededError(f"deadline exceeded: the request's {seconds:g} s are over")
                     self._delivery.fail(job, late, "timeout")
         for job in jobs:
-            if job.open and not job.is_sending and job.is_asked_due(now) and job.reply.is_cancelled():
+            if job.is_asked_due(now) and self._delivery.is_asker_gone(job):
                 with self._lock:
                     self._cancel(job)

@@ -38,7 +38,7 @@ class Job:
         self.reply = reply
         self.deadline = deadline  # of the dispatcher's clock; infinity: none
         self.open = dict.fromkeys(completions)  # those whose last response was not taken yet, in order
-        self.is_sending = False  # one of its responses is on its way
+        self.is_busy = False  # a thread uses its reply; Triton takes one call for a request at a time
         self.error: TridentError | None = None  # it ended with this, sent or about to be
         self.is_cancelled = False
         self._next_asked = completions[0].arrival + reply.ask_interval_s

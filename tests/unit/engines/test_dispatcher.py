@@ -257,6 +257,35 @@ def test_a_response_that_waits_for_the_server_holds_up_no_other_request_and_gets
     assert [chunk.output_ids for chunk, _ in slow.chunks] == [[20], [30, 31, 32, 33]]
 
 
+class SlowlyAskedReply(RecordedReply):
+    """Takes its time to say whether anybody listens, and notices a response that leaves meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+        self.is_asked = threading.Event()
+        self.num_sent_while_asked = None
+
+    def is_cancelled(self) -> bool:
+        self.is_asked.set()
+        assert self.go_on.wait(10)
+        if self.num_sent_while_asked is None:
+            self.num_sent_while_asked = len(self.chunks)
+        return False
+
+
+def test_nothing_is_sent_while_the_asker_is_asked_and_nothing_is_asked_after_the_end(served):
+    slow = SlowlyAskedReply()
+    served.dispatcher.submit("", [generation()], slow)
+    other = served.submit()
+    assert slow.is_asked.wait(10)
+    first, second = served.engine.submitted
+    served.engine.step((first, [11], "stop"), (second, [21], "stop"))
+    slow.go_on.set()
+    assert (slow.wait().ids, other.wait().ids) == ([11], [21])
+    assert slow.num_sent_while_asked == 0
+
+
 def test_an_error_comes_after_the_response_that_is_being_sent(served):
     slow = SlowReply()
     served.dispatcher.submit("", [generation()], slow, timeout_s=0.05)
