@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trident.errors import RecipeError
-from trident.manifest import Parallelism
+from trident.manifest import EngineKind, Parallelism
 from trident_build.recipe import Quantization
 
 Layout = Literal["tensorrt_llm", "hf"]  # for trtllm-build; for the PyTorch backend
@@ -51,6 +51,11 @@ FORMATS = {
 }
 UNQUANTIZED_BOUND = 0.004  # bfloat16 keeps 8 bits
 KV_ALGORITHMS = {None: None, "fp8": "FP8", "int8": "INT8"}
+
+
+def layout_of(kind: EngineKind) -> Layout:
+    """What an engine of one of NVIDIA's kinds is made of."""
+    return "tensorrt_llm" if kind is EngineKind.TENSORRT_LLM else "hf"
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ def _check_parallelism(shape: Shape, parallelism: Parallelism) -> None:
         raise RecipeError(
             f"parallelism.pp {pp} does not divide {shape.num_layers} layers; use {_divisors(shape.num_layers)}"
         )
-    possible = [size for size in range(1, shape.num_heads + 1) if _fits(shape, size)]
+    possible = tensor_parallel_sizes(shape.num_heads, shape.num_kv_heads, shape.intermediate_size)
     if tp not in possible:
         raise RecipeError(
             f"parallelism.tp {tp} does not divide {shape.num_heads} attention heads, {shape.num_kv_heads} key-value "
@@ -170,10 +175,14 @@ def _check_parallelism(shape: Shape, parallelism: Parallelism) -> None:
         )
 
 
-def _fits(shape: Shape, tp: int) -> bool:
-    kv_heads = shape.num_kv_heads
-    is_kv_even = kv_heads % tp == 0 or tp % kv_heads == 0  # fewer heads than GPUs: each is repeated
-    return shape.num_heads % tp == 0 and shape.intermediate_size % tp == 0 and is_kv_even
+def tensor_parallel_sizes(num_heads: int, num_kv_heads: int, intermediate_size: int) -> list[int]:
+    """Every number of GPUs that the layers of such a decoder can be cut for."""
+
+    def is_even(tp: int) -> bool:
+        is_kv_even = num_kv_heads % tp == 0 or tp % num_kv_heads == 0  # fewer heads than GPUs: each is repeated
+        return num_heads % tp == 0 and intermediate_size % tp == 0 and is_kv_even
+
+    return [tp for tp in range(1, num_heads + 1) if is_even(tp)]
 
 
 def _divisors(number: int) -> str:

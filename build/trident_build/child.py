@@ -97,11 +97,11 @@ def _listen(child: subprocess.Popen[str], request: str, stage: Stage | None, out
         child.stdin.write(request)
         child.stdin.close()
     last = "no reason given"
-    for line in child.stderr:
-        if line.startswith(_STEPS):
-            done, total = line.removeprefix(_STEPS).split()
+    for read in child.stderr:
+        line, mark, steps = read.partition(_STEPS)  # a library may have left its own line unended before it
+        if mark:
+            done, total = steps.split()
             (stage or Silent()).steps(int(done), int(total))
-            continue
         output.write(line)
         output.flush()
         last = line.strip() or last

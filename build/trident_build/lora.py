@@ -64,5 +64,5 @@ def place_loras(recipe: Recipe, engine: Path) -> dict[str, str]:
     adapters = {} if recipe.lora is None else recipe.lora.adapters
     for name, folder in adapters.items():
         for file in FILES:
-            place_file(folder / file, engine / FOLDER / name / file)
+            place_file(folder / file, engine / FOLDER / name / file, is_ours=False)
     return {name: f"{FOLDER}/{name}" for name in adapters}

@@ -111,6 +111,10 @@ def _samples(source: Path, precision: str, quantization: Quantization, calibrati
     path = source / "tokenizer.json"
     if not path.is_file():
         raise RecipeError(f"{source.name} has no tokenizer.json, which calibration needs")
-    if precision.endswith("_awq"):
-        calibration = calibration.model_copy(update={"num_samples": min(calibration.num_samples, MAX_AWQ_SAMPLES)})
+    calibration = calibration.model_copy(update={"num_samples": num_shown(precision, calibration)})
     return cut_samples(calibration, Tokenizer.from_file(str(path)))
+
+
+def num_shown(precision: str, calibration: Calibration) -> int:
+    """How many samples ModelOpt is shown."""
+    return min(calibration.num_samples, MAX_AWQ_SAMPLES) if precision.endswith("_awq") else calibration.num_samples

@@ -66,7 +66,7 @@ def _from_checkpoint(building: Building) -> Made:
         exported = plan.stages.make("quantize", plan.quantize_inputs(), export, stage)
         for path in exported.glob("openvino_model.*"):
             place_file(path, building.engine / path.name)
-        place_file(checkpoint / "config.json", building.engine / "config.json")
+        place_file(checkpoint / "config.json", building.engine / "config.json", is_ours=False)
     with building.progress.stage("compile") as stage:
         stage.note(f"tokenizers, OpenVINO {plan.tools['openvino']}")
 

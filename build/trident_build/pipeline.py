@@ -15,7 +15,7 @@ from trident.manifest import EngineKind, read_manifest, verify_files, write_mani
 from trident.versions import promote
 from trident_build.building import Building, Made, hf_folder
 from trident_build.capacity import check_disk
-from trident_build.checkpoint_formats import Layout, Shape, check_format
+from trident_build.checkpoint_formats import Shape, check_format, layout_of
 from trident_build.describe import describe
 from trident_build.directory import BUILDING, install, workspace
 from trident_build.facts import ModelFacts, check_limits, choose_group_size
@@ -208,8 +208,6 @@ def inspect(plan: Plan, origin: Origin) -> tuple[GgufMetadata | None, ModelFacts
         choose_group_size(recipe, facts)
     if plan.needs_modelopt and not recipe.has_gguf_source:
         shape = Shape.of(read_json(origin.path / "config.json"))
-        layout: Layout = "tensorrt_llm" if recipe.kind is EngineKind.TENSORRT_LLM else "hf"
-        check_format(shape, recipe.precision, recipe.quantization, recipe.parallelism, layout)
-    if not recipe.has_gguf_source:
-        check_loras(recipe, facts)
+        check_format(shape, recipe.precision, recipe.quantization, recipe.parallelism, layout_of(recipe.kind))
+    check_loras(recipe, facts)
     return metadata, facts

@@ -80,9 +80,12 @@ def place_files(source: Path, target: Path) -> None:
             place_file(path, target / path.relative_to(source))
 
 
-def place_file(source: Path, target: Path) -> None:
-    """The file `source`, linked or copied to `target`."""
+def place_file(source: Path, target: Path, *, is_ours: bool = True) -> None:
+    """The file `source`, linked or copied to `target`; one that its owner may write again is always copied."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if not is_ours:
+        shutil.copyfile(source, target)
+        return
     try:
         os.link(source.resolve(), target)
     except OSError:

@@ -10,16 +10,18 @@ from pathlib import Path
 from trident.manifest import EngineKind, QuantizationFacts
 from trident_build.building import Building, Made, hf_folder
 from trident_build.capacity import check_memory
-from trident_build.checkpoint_formats import Layout
+from trident_build.checkpoint_formats import FORMATS, layout_of
 from trident_build.checkpoint_report import FILE_NAME as REPORT
 from trident_build.checkpoint_report import TABLE_NAME as REPORT_TABLE
 from trident_build.checkpoint_verify import verify_checkpoint
+from trident_build.child import shown_command
 from trident_build.facts import ModelFacts
 from trident_build.hf_checkpoint import TOKENIZER_FILES, read_checkpoint, write_tokenizer_files
-from trident_build.modelopt_process import export_checkpoint
+from trident_build.modelopt_process import MODULE, export_checkpoint, num_shown
 from trident_build.openvino_engine import checkpoint_path, checkpoint_steps
 from trident_build.origin import CHECKPOINT_SUFFIXES
 from trident_build.plan import Plan
+from trident_build.sources import FolderSource
 from trident_build.stages import place_file
 from trident_build.trtllm_build import command, shell_line
 from trident_build.trtllm_engine import compile_engine
@@ -65,7 +67,7 @@ def make_tensorrt(building: Building) -> Made:
 def _quantize(building: Building, checkpoint: Path, facts: ModelFacts) -> Path:
     plan = building.plan
     recipe = plan.recipe
-    layout: Layout = "hf" if recipe.kind is EngineKind.TENSORRT_LLM_PYTORCH else "tensorrt_llm"
+    layout = layout_of(recipe.kind)
 
     def work(folder: Path) -> None:
         check_memory("to quantize this model", MODELOPT_MEMORY * facts.weights_bytes)
@@ -112,10 +114,11 @@ def _facts(quantized: Path) -> QuantizationFacts | None:
 
 def _take_checkpoint(building: Building, checkpoint: Path, quantization: QuantizationFacts | None) -> Made:
     """A checkpoint is this engine: its files, without those that an engine keeps elsewhere."""
+    is_ours = building.plan.needs_modelopt or not isinstance(building.plan.recipe.source, FolderSource)
     for path in sorted(checkpoint.iterdir()):
         is_part = path.suffix in CHECKPOINT_SUFFIXES and path.name not in _NOT_CARRIED
         if is_part and not path.name.startswith((".", "consolidated")):
-            place_file(path, building.engine / path.name)
+            place_file(path, building.engine / path.name, is_ours=is_ours)
     with building.progress.stage("verify") as stage:
         _, texts = check_tokenizer(building.engine, building.facts)
         read_checkpoint(checkpoint)  # what was written is whole
@@ -130,6 +133,27 @@ def _quantized_text(plan: Plan) -> str:
     return f"{plan.recipe.precision}{f', KV cache {cache}' if cache else ''}{spread}, by ModelOpt"
 
 
+def _quantize_command(plan: Plan, checkpoint: Path, quantized: Path) -> str:
+    """What is known of it before the model is: the rest stands in angle brackets."""
+    recipe, asked = plan.recipe, plan.recipe.quantization
+    grouped = asked.group_size or "<that divides every layer>"
+    num_samples = num_shown(recipe.precision, recipe.calibration)
+    request = {
+        "source": str(checkpoint),
+        "output": str(quantized / CHECKPOINT),
+        "layout": layout_of(recipe.kind),
+        "decoder": "<of the model>",
+        "precision": recipe.precision,
+        "group_size": grouped if FORMATS[recipe.precision].is_grouped else None,
+        "kv_cache": asked.kv_cache,
+        "exclude": list(asked.exclude),
+        "samples": [f"<{num_samples} texts>"] if plan.uses_calibration else [],
+        "batch_size": recipe.calibration.batch_size,
+        **recipe.parallelism.model_dump(),
+    }
+    return shown_command(MODULE, "export", **request)
+
+
 def tensorrt_steps(plan: Plan) -> list[tuple[str, str]]:
     """(stage, what it will do), for a dry run.
 
@@ -140,7 +164,7 @@ def tensorrt_steps(plan: Plan) -> list[tuple[str, str]]:
     steps = checkpoint_steps(plan)
     if plan.needs_modelopt:
         quantized = plan.stage_path("quantize", plan.quantize_inputs)
-        steps.append(("quantize", f"{_quantized_text(plan)}\n  {checkpoint}\n  -> {quantized / CHECKPOINT}"))
+        steps.append(("quantize", f"{_quantized_text(plan)}\n$ {_quantize_command(plan, checkpoint, quantized)}"))
         checkpoint = quantized / CHECKPOINT
     if plan.recipe.kind is EngineKind.TENSORRT_LLM_PYTORCH:
         return [*steps, ("verify", "tensors are whole, texts come back from their token ids")]

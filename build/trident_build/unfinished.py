@@ -64,7 +64,7 @@ def leave_unfinished(building: Building, checkpoint: Path, quantization: Quantiz
 
 
 def _how_to_go_on(recipe: Recipe, folder: Path) -> HostError:
-    checkpoint, engine = Path(CHECKPOINT), Path(ENGINE)
+    folder, checkpoint, engine = folder.absolute(), Path(CHECKPOINT), Path(ENGINE)  # `cd` would mislead a relative one
     return HostError(
         f"trtllm-build is not on this machine; all before it is done, in {folder}. On a GPU of the kind that will "
         f"serve: cd {folder} && mkdir -p {engine} && {RECORD_GPU.format(engine)}; then inside {IMAGE}: "

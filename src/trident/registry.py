@@ -16,7 +16,13 @@ from trident.manifest import FILE_NAME, Manifest, read_manifest
 
 DATABASE = "registry.db"
 VERSION_TAG = "trident.engine_version"  # of a model version: the engine's own
-_LOGGED = ("*.png", "quality.json", "checkpoint_report.*", "recipe.json", FILE_NAME)  # files of the engine directory that are logged
+_LOGGED = (
+    "*.png",
+    "quality.json",
+    "checkpoint_report.*",
+    "recipe.json",
+    FILE_NAME,
+)  # files of the engine directory that are logged
 
 
 def default_uri(engines: Path) -> str:
@@ -55,13 +61,13 @@ def _mlflow() -> Any:
     # A build must not wait minutes for a registry that is away, nor tell anybody about itself.
     for name, value in (("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"), ("MLFLOW_DISABLE_TELEMETRY", "true")):
         os.environ.setdefault(name, value)
-    for logger in ("mlflow", "alembic"):
-        logging.getLogger(logger).setLevel(logging.WARNING)
     try:
         import mlflow  # noqa: PLC0415 - 2 s, and an extra
         import sqlalchemy  # noqa: F401, PLC0415 - mlflow-skinny itself does not ask for it
     except ImportError as exc:
         raise HostError(f"{exc.name} is not installed; pip install 'trident-llm[registry]'") from exc
+    for logger in ("mlflow", "alembic"):  # after the import, which sets the levels itself
+        logging.getLogger(logger).setLevel(logging.WARNING)
     return mlflow
 
 

@@ -103,8 +103,8 @@ def promote(directory: Path) -> None:
     if not folder.is_dir():
         raise ManifestError(f"no engine at {directory}")
     with locked(folder):
-        if not (directory / FILE_NAME).is_file():  # collected since somebody looked
-            raise ManifestError(f"no engine at {directory}: it has no {FILE_NAME}")
+        if not directory.is_dir():  # collected since somebody looked
+            raise ManifestError(f"no engine at {directory}")
         history = [version for version in _history(folder) if version != directory.name]
         current = current_version(folder)
         if current and current != directory.name and history[-1:] != [current]:  # an older Trident's, or a hand's

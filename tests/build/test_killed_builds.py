@@ -29,7 +29,9 @@ class Deadly(Silent):
 build_engine(read_recipe(Path(sys.argv[1])), Path(sys.argv[2]), Deadly(), cache=Path(sys.argv[2]).parent / "cache")
 """
 # Seconds into it: a stage that takes long is killed while its child works.
-STAGES = {"fetch": 0, "inspect": 0, "quantize": 3, "compile": 3, "verify": 0.5, "manifest": 0, "install": 0}
+STAGES = {
+    "fetch": 0, "inspect": 0, "quantize": 3, "compile": 3, "verify": 0.5, "manifest": 0, "quality": 2, "install": 0,
+}  # fmt: skip
 
 
 class Noted(Silent):
@@ -51,7 +53,8 @@ def write_recipe(path: Path, checkpoint: Path) -> Path:
     limits = folder_recipe(checkpoint).limits.model_dump(exclude_none=True)
     lines = ['name = "tiny"', 'kind = "openvino"', 'precision = "int8"', "[source]", 'type = "folder"']
     lines += [f'path = "{checkpoint}"', 'model = "Tiny"', 'licence = "Apache-2.0"', "[limits]"]
-    path.write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in limits.items())]))
+    lines += [f"{name} = {value}" for name, value in limits.items()]
+    path.write_text("\n".join([*lines, "[quality]", "max_perplexity = 1e9", "text_tokens = 512"]))
     return path
 
 

@@ -20,6 +20,7 @@ def engines(tmp_path):
         directory = tmp_path / "test" / version
         directory.mkdir(parents=True)
         (directory / "quality.json").write_text(json.dumps([version]))
+        (directory / "recipe.json").write_text("{}")
         (directory / "openvino_model.bin").write_bytes(b"weights")
         changes = {"version": version, "quality": {"perplexity": 20.5, "kl_mean": 0.01}}
         write_manifest(directory, MANIFEST.model_copy(update=changes))
@@ -39,7 +40,11 @@ def test_recipe_figures_and_report_are_logged_and_the_weights_are_not(engines, c
     assert version.tags[VERSION_TAG] == "v1"
     assert run.metrics == {"perplexity": 20.5, "kl_mean": 0.01}
     assert run.params["recipe_sha256"] == MANIFEST.recipe_sha256
-    assert {artifact.path for artifact in client.list_artifacts(version.run_id)} == {"manifest.json", "quality.json"}
+    assert {artifact.path for artifact in client.list_artifacts(version.run_id)} == {
+        "manifest.json",
+        "quality.json",
+        "recipe.json",
+    }
 
 
 def test_the_same_engine_is_registered_once(engines):

@@ -104,7 +104,7 @@ def test_a_version_that_is_promoted_while_garbage_is_collected_is_kept(engines, 
 def test_a_version_that_is_gone_is_not_promoted(engines):
     promote(engines / NAME / "v4")
     shutil.rmtree(engines / NAME / "v2")
-    with pytest.raises(ManifestError, match="no engine at .*v2"):
+    with pytest.raises(ManifestError, match=r"no engine at .*v2"):
         promote(engines / NAME / "v2")
     assert current_version(engines / NAME) == "v4"
 

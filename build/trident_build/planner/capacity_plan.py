@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trident.errors import RecipeError
 from trident.manifest import EngineKind, Parallelism
+from trident_build.checkpoint_formats import tensor_parallel_sizes
 from trident_build.planner.memory import activation_bytes, kv_bytes_per_token, runtime_bytes, weights_bytes
 from trident_build.planner.parts import Part
 from trident_build.planner.rates import decode_step_s, prefill_tokens_per_s
@@ -65,16 +67,17 @@ def plan_capacity(recipe: Recipe, shape: Shape, part: Part, load: Load) -> Capac
     """Estimate everything; the formulas and their sources are in memory.py and rates.py.
 
     Raises:
-        RecipeError: the precision has no known size.
+        RecipeError: the precision has no known size, or none on this part; layers cannot be cut so; or the requests
+            are longer than the recipe's limits.
     """
+    _check(recipe, shape, load)
     num_parts = recipe.parallelism.world_size
     weights, activations, runtime = weights_bytes(recipe, shape), activation_bytes(recipe, shape), runtime_bytes(recipe)
     per_token = kv_bytes_per_token(recipe, shape)
     left = max(0.0, part.memory_bytes - weights - activations - runtime)
     kv_bytes = _kv_cache_bytes(recipe, per_token / num_parts, left)
     kv_tokens = int(kv_bytes * num_parts / per_token)
-    longest = min(load.seq_tokens, recipe.limits.max_seq_tokens)
-    that_fit = kv_tokens // longest
+    that_fit = kv_tokens // load.seq_tokens
     num_seqs = min(that_fit, recipe.limits.max_num_seqs)
     fits = kv_tokens >= recipe.limits.max_seq_tokens and kv_bytes <= left
     prefill = prefill_tokens_per_s(recipe, shape, part, load.prompt_tokens)
@@ -108,6 +111,19 @@ def plan_capacity(recipe: Recipe, shape: Shape, part: Part, load: Load) -> Capac
     )
 
 
+def _check(recipe: Recipe, shape: Shape, load: Load) -> None:
+    limits, tp = recipe.limits, recipe.parallelism.tp
+    possible = tensor_parallel_sizes(shape.heads, shape.kv_heads, shape.intermediate)
+    if tp not in possible:
+        sizes = ", ".join(map(str, possible))
+        raise RecipeError(f"tp={tp} does not divide the layers of recipe {recipe.name}; use {sizes}")
+    if load.prompt_tokens > limits.max_input_tokens or load.seq_tokens > limits.max_seq_tokens:
+        raise RecipeError(
+            f"a request of {load.prompt_tokens} and {load.output_tokens} tokens is beyond {recipe.name}: prompts "
+            f"up to {limits.max_input_tokens}, {limits.max_seq_tokens} in all; say --prompt-tokens and --output-tokens"
+        )
+
+
 def _kv_cache_bytes(recipe: Recipe, per_token: float, left: float) -> float:
     """Of one part: what the recipe says, or its fraction of what is left."""
     limits = recipe.limits
@@ -122,8 +138,8 @@ def _advice(recipe: Recipe, shape: Shape, part: Part) -> str:
     """The least change that fits: a larger tp, or fewer bits."""
     found = []
     if not part.is_cpu:
-        tp = recipe.parallelism.tp
-        larger = (2**power for power in range(1, 4) if tp < 2**power <= _MAX_TP and not shape.kv_heads % 2**power)
+        tp, possible = recipe.parallelism.tp, tensor_parallel_sizes(shape.heads, shape.kv_heads, shape.intermediate)
+        larger = (size for size in possible if tp < size <= _MAX_TP)
         for candidate in larger:
             changed = recipe.model_copy(update={"parallelism": Parallelism(tp=candidate, pp=recipe.parallelism.pp)})
             if _fits(changed, shape, part):

@@ -19,7 +19,11 @@ _BITS = {
 }  # fmt: skip
 # Of GGUF's block formats, scales included: https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h
 _GGUF_BITS = {"q4_0": 4.5, "q4_1": 5.0, "q5_0": 5.5, "q5_1": 6.0, "q8_0": 8.5, "q4_k": 4.5, "q5_k": 5.5, "q6_k": 6.5625}
-_SCALED = {"int4": 16.0, "int4_awq": 16.0, "w4a8_awq": 16.0}  # bits of a scale
+_SCALED = {
+    "int4": 20.0,
+    "int4_awq": 16.0,
+    "w4a8_awq": 16.0,
+}  # bits of a scale; OpenVINO's has a zero point of 4 beside it
 _NVFP4_GROUP, _NVFP4_SCALE_BITS = 16, 8.0
 _KV_BYTES = {"fp8": 1.0, "int8": 1.0, "u8": 1.0, "u4": 0.5, "f16": 2.0}
 RUNTIME_BYTES = 1_000_000_000  # CUDA context, kernels, NCCL and cuBLAS buffers: 0.5 to 1.5 GB is usual
@@ -59,10 +63,14 @@ def weights_bytes(recipe: Recipe, shape: Shape) -> float:
 
 
 def kv_bytes_per_token(recipe: Recipe, shape: Shape) -> float:
-    """Of all devices together: 2 (key and value) x layers x KV heads x head size x bytes of a value."""
+    """Of all devices together: 2 (key and value) x layers x KV heads x head size x bytes of a value.
+
+    Where there are fewer KV heads than devices in a group, several devices keep the same head.
+    """
+    copies = max(1.0, recipe.parallelism.tp / shape.kv_heads)
     asked = recipe.quantization.kv_cache
     default = 1.0 if recipe.kind is EngineKind.OPENVINO else 2.0  # the CPU plugin's u8; NVIDIA's engines keep 16 bits
-    return shape.kv_values_per_token * (default if asked is None else _KV_BYTES[asked])
+    return copies * shape.kv_values_per_token * (default if asked is None else _KV_BYTES[asked])
 
 
 def activation_bytes(recipe: Recipe, shape: Shape) -> float:

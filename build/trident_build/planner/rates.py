@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trident.errors import RecipeError
 from trident_build.planner.memory import kv_bytes_per_token, weights_bytes
 from trident_build.planner.parts import Part
 from trident_build.planner.shapes import Shape
@@ -37,9 +38,18 @@ def efficiency(part: Part) -> Efficiency:
 
 
 def arithmetic(recipe: Recipe, part: Part) -> float:
-    """Operations per second that the recipe's precision can have on one part; weight-only ones multiply in 16 bits."""
+    """Operations per second that the recipe's precision can have on one part; weight-only ones multiply in 16 bits.
+
+    Raises:
+        RecipeError: the part cannot multiply so.
+    """
     wanted = {"fp8": "fp8", "w4a8_awq": "fp8", "int8_sq": "8", "nvfp4": "fp4"}.get(recipe.precision, "16")
-    return part.flops.get(wanted, part.flops["16"]) * efficiency(part).arithmetic
+    if wanted not in part.flops:
+        raise RecipeError(
+            f"{part.name} does not multiply in {wanted.upper()}, which precision '{recipe.precision}' of recipe "
+            f"{recipe.name} needs; plan for another --gpu, or build int4_awq"
+        )
+    return part.flops[wanted] * efficiency(part).arithmetic
 
 
 def prefill_tokens_per_s(recipe: Recipe, shape: Shape, part: Part, prompt_tokens: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,24 +36,28 @@ def build(
     settings = read_settings(engines=engines)
     if (recipe is None) == (resume is None):
         raise RecipeError("say what to build: a RECIPE, or --resume with a folder that a build left")
-    options = {"--dry-run": dry_run, "--force": force, "--register": register, "--checkpoint": checkpoint is not None}
-    taken = ("--register",) if resume is not None else () if checkpoint is not None or dry_run else tuple(options)
-    verb = "--resume" if resume is not None else "--checkpoint" if checkpoint is not None else "--dry-run"
-    odd = next((name for name, is_given in options.items() if is_given and name not in {*taken, verb}), None)
-    if odd is not None:
-        raise RecipeError(f"{odd} does not go with {verb}; leave one of them out")
     if resume is not None:
+        _check_alone("--resume", {"--dry-run": dry_run, "--force": force, "--checkpoint": checkpoint})
         _tell(resume_engine(resume, settings.engines, ConsoleProgress()), engines, register)
         return
     what = read_recipe(find_recipe(recipe or ""))
     if dry_run:
+        _check_alone("--dry-run", {"--force": force, "--register": register, "--checkpoint": checkpoint})
         _print_steps(what, settings.engines)
     elif checkpoint is not None:
         from trident_build import build_checkpoint
 
+        _check_alone("--checkpoint", {"--force": force, "--register": register})
         print(f"{what.source.model} is in {build_checkpoint(what, checkpoint, ConsoleProgress())}")
     else:
         _tell(build_engine(what, settings.engines, ConsoleProgress(), force=force), engines, register)
+
+
+def _check_alone(option: str, others: Mapping[str, Path | bool | None]) -> None:
+    """Nothing that was asked for is left out in silence."""
+    for name, given in others.items():
+        if given:
+            raise RecipeError(f"{name} does not go with {option}; leave one of them out")
 
 
 def _print_steps(recipe: Recipe, engines: Path) -> None:

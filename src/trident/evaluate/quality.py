@@ -1,7 +1,8 @@
 """The figures: perplexity over a text, and how far one model's choices are from another's at the same places.
 
 perplexity        exp of the mean negative log-likelihood of each token, in windows that do not overlap, without the
-                  first token of each (https://huggingface.co/docs/transformers/perplexity, stride = window)
+                  first token of each (https://huggingface.co/docs/transformers/perplexity, stride = window); where
+                  the tokenizer begins texts with a token of its own, that stands there, as llama.cpp has it
 kl_mean, kl_p99   Kullback-Leibler divergence of the other's next-token distribution from this one's, in nats,
                   over the whole vocabulary: sum p_other * (log p_other - log p_this)
 greedy_agreement  share of places at which both find the same token most probable
@@ -62,17 +63,21 @@ def measure_quality(
 
 
 def token_windows(directory: Path, text: str, max_tokens: int | None) -> npt.NDArray[np.int64]:
-    """int64[windows, WINDOW_TOKENS] of the text, the rest left out.
+    """int64[windows, WINDOW_TOKENS] of the text, the rest left out; each begins as the tokenizer begins a text.
 
     Raises:
         ManifestError: the directory has no tokenizer.
         InvalidRequestError: the text is too short.
     """
-    ids = np.array(_tokenize(directory, text)[:max_tokens], dtype=np.int64)
+    all_ids, first_id = _tokenize(directory, text)
+    ids = np.array(all_ids[:max_tokens], dtype=np.int64)
     num_windows = len(ids) // WINDOW_TOKENS
     if not num_windows:
         raise InvalidRequestError(f"the text has {len(ids)} tokens; one window of {WINDOW_TOKENS} is needed")
-    return ids[: num_windows * WINDOW_TOKENS].reshape(num_windows, WINDOW_TOKENS)
+    windows = ids[: num_windows * WINDOW_TOKENS].reshape(num_windows, WINDOW_TOKENS)
+    if first_id is not None:
+        windows[:, 0] = first_id  # the first token is not scored; models that are used to it are lost without
+    return windows
 
 
 def compare(
@@ -142,11 +147,13 @@ def _perplexity(losses: list[npt.NDArray[np.float32]], scorer: Scorer) -> float:
     return float(np.exp(mean))
 
 
-def _tokenize(directory: Path, text: str) -> list[int]:
-    """Without special tokens, by the tokenizer.json of an engine or of a checkpoint."""
+def _tokenize(directory: Path, text: str) -> tuple[list[int], int | None]:
+    """Without special tokens, by the tokenizer.json of an engine or checkpoint; and the id it begins texts with."""
     path = directory / ("tokenizer" if (directory / FILE_NAME).is_file() else "") / "tokenizer.json"
     try:
-        ids: list[int] = Tokenizer.from_file(str(path)).encode(text, add_special_tokens=False).ids
+        tokenizer = Tokenizer.from_file(str(path))
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        begun, plain = (tokenizer.encode("a", add_special_tokens=is_whole).ids for is_whole in (True, False))
     except Exception as exc:
         raise ManifestError(f"{path} cannot be used: {exc}") from exc
-    return ids
+    return ids, begun[0] if begun[:1] != plain[:1] else None

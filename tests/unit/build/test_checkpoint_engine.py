@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +36,26 @@ def test_the_engine_holds_the_checkpoint_and_says_how_it_runs(checkpoint: Path, 
     manifest = read_manifest(directory)
     verify_files(directory, manifest)
     assert set(manifest.files) == {
-        "config.json", "generation_config.json", "model.safetensors",
+        "config.json", "generation_config.json", "model.safetensors", "recipe.json",
         "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/chat_template.jinja",
         "loras/style/adapter_config.json", "loras/style/adapter_model.safetensors",
     }  # fmt: skip
     assert (manifest.parallelism.tp, manifest.kv_cache_fraction, manifest.max_loras) == (2, 0.8, 2)
     assert manifest.limits.kv_cache_tokens == recipe.limits.max_seq_tokens
     assert manifest.source.locator == "folder:tiny"
-    assert str(tmp_path) not in (directory / "manifest.json").read_text()  # nobody's paths
+    for file in ("manifest.json", "recipe.json"):
+        assert str(tmp_path) not in (directory / file).read_text()  # nobody's paths
+    said = json.dumps(json.loads((directory / "recipe.json").read_text()), sort_keys=True)
+    assert hashlib.sha256(said.encode()).hexdigest() == manifest.recipe_sha256 == recipe.sha256
+
+
+def test_what_its_owner_writes_again_is_copied_into_the_engine(checkpoint: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "adapter")
+    recipe = recipe_for(checkpoint, lora=Lora(adapters={"style": adapter}))
+    directory = build_engine(recipe, tmp_path / "engines", cache=tmp_path / "cache")
+    for path in (checkpoint / "model.safetensors", checkpoint / "config.json", adapter / "adapter_model.safetensors"):
+        path.write_bytes(b"other")  # in place, as save_pretrained does
+    verify_files(directory, read_manifest(directory))
 
 
 def test_the_version_follows_the_bytes_of_the_source_and_not_its_place(checkpoint: Path, tmp_path: Path) -> None:
@@ -88,6 +102,9 @@ def test_a_source_that_is_not_there_is_said_before_anything_begins(tmp_path: Pat
 def test_bounds_that_cannot_be_measured_are_refused_before_anything_begins(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"\[quality\] is measured on engines of kind 'openvino' only"):
         build_engine(recipe_for(checkpoint, quality=Quality(max_perplexity=9.0)), tmp_path / "engines", cache=tmp_path)
+    dry = plan_engine(recipe_for(checkpoint, quality=Quality(max_perplexity=9.0)), tmp_path, tmp_path, is_dry=True)
+    with pytest.raises(RecipeError, match=r"\[quality\] is measured on engines of kind 'openvino' only"):
+        build_steps(dry)
     assert not (tmp_path / "engines").exists()
 
 
@@ -106,6 +123,8 @@ def test_a_missing_extra_is_one_line_and_a_dry_run_goes_on(
     steps = dict(build_steps(plan_engine(recipe, tmp_path, tmp_path, is_dry=True)))
     assert steps["missing"] == "torch, nvidia-modelopt: pip install 'trident-llm[cpu,build]'"
     assert list(steps) == ["missing", "fetch", "inspect", "quantize", "compile", "verify", "manifest", "install"]
+    assert "-m trident_build.modelopt export <<< " in steps["quantize"]
+    assert '"precision": "fp8", "group_size": null, "kv_cache": null' in steps["quantize"]
     assert "$ trtllm-build --checkpoint_dir " in steps["compile"]
     assert "--workers 2" in steps["compile"]
 

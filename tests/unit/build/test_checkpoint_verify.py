@@ -158,3 +158,6 @@ def test_the_report_has_a_line_for_each_layer_and_every_tensor_in_json(tmp_path)
     assert content["is_sound"]
     assert len(content["tensors"]) == len(report.tensors) == 2 * 9 + 3
     assert report.summary().startswith("int8_sq: 21 tensors")
+    report.write(tmp_path)
+    assert json.loads((tmp_path / "checkpoint_report.json").read_text()) == content
+    assert (tmp_path / "checkpoint_report.md").read_text().endswith(report.table())

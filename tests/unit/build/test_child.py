@@ -20,6 +20,7 @@ from trident_build.child import report_steps, serve_actions
 def answer(number):
     print("noise on standard output")
     for done in range(3):
+        sys.stderr.write("unended ")
         report_steps(done, 3)
     return {"number": number + 1, "much": "x" * 1_000_000}
 def fail(message):
@@ -58,6 +59,8 @@ def test_the_answer_comes_back_whole_and_noise_goes_to_the_log(tmp_path: Path) -
     assert (answer["number"], len(answer["much"])) == (2, 1_000_000)
     assert stage.seen == [(0, 3), (1, 3), (2, 3)]
     assert "noise on standard output" in log.read_text()
+    assert "unended unended unended " in log.read_text()
+    assert "trident-steps" not in log.read_text()
     assert log.read_text().startswith(f"$ {sys.executable} -m childish answer <<< '{{\"number\": 1}}'")
 
 

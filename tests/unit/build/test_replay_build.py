@@ -33,7 +33,8 @@ def test_the_engine_holds_a_tokenizer_and_what_it_says_and_no_weights(source: Py
     verify_files(directory, manifest)
     assert (manifest.kind, manifest.precision, manifest.options) == (EngineKind.REPLAY, "none", {})
     assert set(manifest.files) == {
-        "generation_config.json", "replay.toml", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json",
+        "generation_config.json", "recipe.json", "replay.toml", "tokenizer/tokenizer.json",
+        "tokenizer/tokenizer_config.json",
     }  # fmt: skip
     settings = read_replay_settings(directory)
     assert (settings.preset, settings.jitter, settings.timing) == ("constant-200", 0.1, read_preset("constant-200"))

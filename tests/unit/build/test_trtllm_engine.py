@@ -4,13 +4,17 @@ import json
 
 import pytest
 
+from trident.engines.preflight import IMAGE_VARIABLE, Gpu
 from trident.errors import EngineError, HostError, RecipeError
+from trident.manifest import EngineKind
+from trident_build import plan, trtllm_engine
 from trident_build.progress import Silent
-from trident_build.trtllm_versions import is_available
 from trident_build.trtllm_engine import compile_engine, verify_compiled
+from trident_build.trtllm_versions import is_available
 
 from . import fake_trtllm_build
 from .tensorrt_recipes import recipe
+from .tiny_checkpoint import folder_recipe, write_checkpoint
 
 
 @pytest.fixture
@@ -116,3 +120,47 @@ def test_a_machine_without_it_says_so(checkpoint, tmp_path, monkeypatch):
     assert not is_available()
     with pytest.raises(HostError, match=r"trtllm-build is not on the PATH; use nvcr\.io"):
         compile_engine(recipe(), checkpoint, tmp_path / "engine", stage=Silent())
+
+
+def test_an_engine_is_of_one_compiler_and_one_kind_of_gpu(install, tmp_path, monkeypatch):
+    """Another TensorRT-LLM or GPU is another version, and never finds what the first one compiled."""
+    asked = folder_recipe(write_checkpoint(tmp_path / "tiny"), kind=EngineKind.TENSORRT_LLM, precision="fp8")
+
+    def planned(capability):
+        monkeypatch.setattr(plan, "find_gpus", lambda: [Gpu("a GPU", capability, 1)])
+        return plan.plan_engine(asked, tmp_path, tmp_path, is_dry=True)
+
+    without = planned("9.0")
+    install()
+    hopper, ada = planned("9.0"), planned("8.9")
+    assert hopper.tools["tensorrt_llm"] == "1.2.1"
+    assert len({one.version for one in (without, hopper, ada)}) == 3
+    assert len({one.stages.path("compile", one.compile_inputs()) for one in (without, hopper, ada)}) == 3
+    assert len({one.stages.path("quantize", one.quantize_inputs()) for one in (without, hopper, ada)}) == 1
+
+
+@pytest.mark.parametrize("has_compiler", [True, False])
+def test_a_tensorrt_llm_without_engines_is_refused_before_anything_is_built(
+    install, tmp_path, monkeypatch, has_compiler
+):
+    """Its images have no trtllm-build at all."""
+    asked = folder_recipe(write_checkpoint(tmp_path / "tiny"), kind=EngineKind.TENSORRT_LLM, precision="fp8")
+    install("1.3.0")
+    if not has_compiler:
+        (tmp_path / "bin" / "trtllm-build").unlink()
+        monkeypatch.syspath_prepend(tmp_path / "bin")
+    with pytest.raises(HostError, match=r"TensorRT-LLM 1.3.0 no longer builds engines"):
+        plan.plan_engine(asked, tmp_path, tmp_path, is_dry=True)
+
+
+def test_where_it_was_compiled_is_recorded(install, checkpoint, tmp_path, monkeypatch):
+    """By whoever compiled it; a machine that reads it later may be another one."""
+    install()
+    monkeypatch.setenv(IMAGE_VARIABLE, "sha256:" + "a" * 64)
+    monkeypatch.setattr(trtllm_engine, "find_gpus", lambda: [Gpu("NVIDIA L4", "8.9", 1)] * 2)
+    compile_engine(recipe(), checkpoint, tmp_path / "engine", stage=Silent())
+    monkeypatch.setattr(trtllm_engine, "find_gpus", lambda: [Gpu("NVIDIA H100", "9.0", 1)])
+    found = verify_compiled(recipe(), tmp_path / "engine")
+    assert (found.gpu_architecture, found.image_digest) == ("sm89", "sha256:" + "a" * 64)
+    (tmp_path / "engine" / "compiled_on.txt").unlink()
+    assert verify_compiled(recipe(), tmp_path / "engine").gpu_architecture is None

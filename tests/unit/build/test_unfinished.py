@@ -23,6 +23,7 @@ from trident_build.origin import fetch
 from trident_build.plan import Plan
 from trident_build.progress import Silent
 from trident_build.recipe import Recipe
+from trident_build.trtllm_versions import IMAGE
 from trident_build.unfinished import CHECKPOINT, ENGINE, leave_unfinished
 
 TRTLLM_BUILD = """#!{python}
@@ -96,7 +97,9 @@ def provide_trtllm_build(folder: Path, monkeypatch: pytest.MonkeyPatch, *, lie: 
 
 def test_the_last_words_are_the_commands_to_go_on_with(left: tuple[Path, HostError], engines: Path) -> None:
     folder, said = left
-    assert f"cd {folder} && trtllm-build --checkpoint_dir checkpoint --output_dir engine " in said.message
+    assert f"cd {folder} && mkdir -p engine && nvidia-smi " in said.message
+    assert ": trtllm-build --checkpoint_dir checkpoint --output_dir engine " in said.message
+    assert f"docker run --rm --gpus all -v {folder}:/build " in said.message
     assert said.message.endswith(f"trident build --resume {folder}")
     assert [path.name for path in engines.iterdir()] == [folder.name]
     assert sorted(path.name for path in (folder / CHECKPOINT).iterdir()) == [
@@ -123,7 +126,8 @@ def test_it_is_finished_where_trtllm_build_is(
     assert manifest.tools["tensorrt_llm"] == "1.2.1"
     assert manifest.quantization == QuantizationFacts(algorithm="FP8")
     assert {"rank0.engine", "rank1.engine", "config.json", "tokenizer/tokenizer.json"} <= set(manifest.files)
-    assert not any(name.startswith((CHECKPOINT, "recipe.json")) for name in manifest.files)
+    assert not any(name.startswith(CHECKPOINT) for name in manifest.files)
+    assert str(tmp_path) not in (directory / "recipe.json").read_text()
 
 
 def test_an_engine_made_by_hand_is_taken_and_the_folder_goes(
@@ -131,11 +135,16 @@ def test_an_engine_made_by_hand_is_taken_and_the_folder_goes(
 ) -> None:
     folder, said = left
     provide_trtllm_build(tmp_path / "bin", monkeypatch)
-    os.system(said.message.split("serve: ")[1].split(";")[0])  # noqa: S605 - the very line that it prints
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 8.9\necho 8.9\n")
+    smi.chmod(0o755)
+    record, compiler = (said.message.split(before)[1].split(";")[0] for before in ("serve: ", f"{IMAGE}: "))
+    os.system(f"{record} && {compiler}")  # noqa: S605 - the very lines that it prints
     monkeypatch.setenv("PATH", "/nowhere")
     directory = resume_engine(folder, engines)
     assert directory.parent == engines / "tiny"
     assert not folder.exists()
+    assert read_manifest(directory).gpu_architecture == "sm89"  # of the machine that compiled, not of this one
 
 
 def test_an_engine_that_is_not_what_the_recipe_says_is_not_installed(

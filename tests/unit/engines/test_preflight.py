@@ -83,6 +83,14 @@ def test_files_larger_than_the_gpu_do_not_fit(engine):
     assert "GPU memory" not in wrong(engine, manifest, [H100])
 
 
+@pytest.mark.parametrize(("precision", "gpu"), [("fp8", "8.0"), ("w4a8_awq", "8.6"), ("nvfp4", "9.0")])
+def test_a_gpu_that_has_not_the_engine_s_precision_is_refused(engine, precision, gpu):
+    manifest = manifest_of(engine, kind=EngineKind.TENSORRT_LLM_PYTORCH, precision=precision)
+    fact = wrong(engine, manifest, [Gpu("old", gpu, 80 << 30)])["GPU precision"]
+    assert fact.found == f"old has no {precision}"
+    assert "GPU precision" not in wrong(engine, manifest, [Gpu("new", "10.0", 80 << 30)])
+
+
 def test_another_image_is_refused(engine, monkeypatch):
     manifest = manifest_of(engine, kind=EngineKind.TENSORRT_LLM, image_digest=DIGEST)
     monkeypatch.setenv(IMAGE_VARIABLE, "sha256:" + "b" * 64)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tests.unit.manifests import MANIFEST
 from trident.errors import EngineError, HostError, InvalidRequestError, ManifestError
@@ -95,6 +95,19 @@ def test_a_text_is_cut_into_whole_windows(tmp_path):
     assert token_windows(folder, "y " * (2 * WINDOW_TOKENS), WINDOW_TOKENS).shape == (1, WINDOW_TOKENS)
     with pytest.raises(InvalidRequestError, match="the text has 3 tokens; one window of 512 is needed"):
         token_windows(folder, "x y x", None)
+
+
+def test_a_window_begins_as_the_tokenizer_begins_a_text(tmp_path):
+    """Gemma's and Llama's begin with a token of their own; SmolLM's with none."""
+    folder = checkpoint(tmp_path / "a", ["x", "y", "<s>"])
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    windows = token_windows(folder, "y " * (2 * WINDOW_TOKENS), None)
+    assert windows[:, 0].tolist() == [2, 2]
+    assert (windows[:, 1:] == 1).all()
+    plain = token_windows(checkpoint(tmp_path / "b", ["x", "y"]), "y " * WINDOW_TOKENS, None)
+    assert (plain == 1).all()
 
 
 def test_two_tokenizers_cannot_be_compared(tmp_path):

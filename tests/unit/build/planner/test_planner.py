@@ -102,6 +102,22 @@ def test_fp8_is_not_advised_to_a_part_without_it(recipe_of):
     assert not plan.fits
 
 
+def test_what_no_engine_could_be_is_refused(recipe_of):
+    """Layers that cannot be cut so, requests that would be refused, arithmetic that the part has not."""
+    shape = KNOWN["llama-3.1-8b"]
+    with pytest.raises(RecipeError, match=r"tp=3 does not divide the layers of recipe llama-3.1-8b; use 1, 2, 4, 8"):
+        plan_capacity(recipe_of(tp=3), shape, GPUS["h100"], LOAD)
+    with pytest.raises(RecipeError, match=r"9000 and 256 tokens is beyond .*: prompts up to 8192, 12288 in all"):
+        plan_capacity(recipe_of(), shape, GPUS["h100"], Load(9000, 256))
+    with pytest.raises(RecipeError, match=r"a100 does not multiply in FP8, which precision 'fp8' .* needs"):
+        plan_capacity(recipe_of(precision="fp8"), shape, GPUS["a100"], LOAD)
+
+
+def test_gpus_that_outnumber_the_kv_heads_keep_copies(recipe_of):
+    shape = KNOWN["gemma-3-1b"]
+    assert kv_bytes_per_token(recipe_of(tp=4), shape) == 4 * kv_bytes_per_token(recipe_of(), shape)
+
+
 def test_two_gpus_halve_the_weights_and_double_the_cache(recipe_of):
     shape = KNOWN["llama-3.1-8b"]
     one, two = (plan_capacity(recipe_of(tp=tp), shape, GPUS["h100"], LOAD) for tp in (1, 2))
