@@ -58,6 +58,11 @@ test-gpu: .venv-gpu/.ready  ## In NVIDIA's image (docker/README.md): build Tenso
 test-build: $(BUILD_VENV)/.build engine  ## The builds that need PyTorch: quantizers, checkpoints, kills in mid-build
 	$(BUILD_VENV)/bin/python -m pytest tests/build tests/unit/test_registry.py --timeout 1800
 
+distributed: $(VENV)/.dev engine  ## Spark and Ray on 10,000 prompts, a worker killed in between (needs Java 17)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,dev,spark,ray]'
+	$(BIN)/trident build replay-smollm2
+	$(BIN)/python -m pytest tests/distributed -m "soak or not soak" --durations 0 --timeout 1800
+
 soak: $(VENV)/.dev engine  ## The long tests: chaos and memory at full size
 	$(BIN)/python -m pytest -m soak --timeout 1800
 
@@ -77,7 +82,7 @@ bench: $(VENV)/.dev engine  ## Measure the ensemble against the raw engine
 LOCK = $(BIN)/uv pip compile --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --upgrade
 
 lock: $(VENV)/.dev  ## Pin every dependency anew in constraints.txt and constraints-build.txt
-	$(LOCK) --extra cpu --extra gateway --extra safety --extra dev --output-file constraints.txt pyproject.toml
+	$(LOCK) --extra cpu --extra gateway --extra safety --extra spark --extra ray --extra dev --output-file constraints.txt pyproject.toml
 	$(LOCK) --extra cpu --extra build --extra registry --extra dev --output-file constraints-build.txt pyproject.toml
 
 clean:  ## Remove the environment, the engines and every cache

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.server.chaos import wait_until_empty
+from tests.server.wire import request, stream_infer
+from trident.contract import ENGINE
 from trident.server.ports import free_ports
 from trident.server.running import running_server
 from trident.settings import read_settings
@@ -62,4 +65,25 @@ def test_memory_is_flat_over_many_requests(replay_server, num_requests):
     for name in before:
         most = MAX_BYTES * (4 if num_requests < 10_000 else 1) + MAX_REQUEST_BYTES * num_requests // 2
         assert after[name] - before[name] < most, (name, before, after)
+    wait_until_empty(replay_server.metrics_url)
+
+
+def test_requests_may_end_while_they_are_asked_whether_anybody_listens(replay_server):
+    """Direct ones are asked every 0.1 s; tritonserver dies when a question comes behind the last response (2.51)."""
+    process_id = replay_server.process_id
+    for _ in range(3):
+        messages = [
+            request(
+                ENGINE.name,
+                str(number),
+                input_ids=("INT32", [1, 2], np.array([5, 6], np.int32).tobytes()),
+                input_lengths=("INT32", [2]),
+                request_output_len=("INT32", [10 + number % 50]),  # 0.05 to 0.3 s
+                end_id=("INT32", [-1]),
+            )
+            for number in range(400)
+        ]
+        answers = stream_infer(replay_server.grpc_url, *messages)
+        assert {answer.id for answer in answers} == {str(number) for number in range(400)}
+    assert replay_server.process_id == process_id
     wait_until_empty(replay_server.metrics_url)

@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trident.cli.generate import MaxTokens, ProtocolName, Seed, Temperature, TopK, TopP, Url, connect, set_options
-from trident.cli.generate import write_text as write
+from trident.cli.generate import (
+    Answer,
+    MaxTokens,
+    ProtocolName,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    Url,
+    collect,
+    connect,
+    set_options,
+    write_text,
+)
 from trident.errors import InvalidRequestError, TridentError
 
 if TYPE_CHECKING:
@@ -30,6 +42,7 @@ def chat(
     top_k: TopK = None,
     top_p: TopP = None,
     seed: Seed = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object for each answer instead of text")] = False,
 ) -> None:
     """Talk with the model; the history is kept until /reset."""
     sampling = set_options(max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
@@ -44,7 +57,7 @@ def chat(
                 history = list(beginning)
                 continue
             try:
-                history = _turn(client, history, line, sampling)
+                history = _turn(client, history, line, sampling, as_json=as_json)
             except TridentError as exc:
                 if not is_terminal:
                     raise
@@ -70,23 +83,26 @@ def _lines(*, is_terminal: bool) -> Iterator[str]:
             yield line
 
 
-def _turn(client: Client, history: list[Message], line: str, sampling: dict[str, Any]) -> list[Message]:
+def _turn(
+    client: Client, history: list[Message], line: str, sampling: dict[str, Any], *, as_json: bool
+) -> list[Message]:
     """Ask, write the answer as it comes, and return the history with both.
 
     Ctrl-C cancels the answer on the server; what has come of it stays in the history.
     """
     asked = [*history, {"role": "user", "content": line}]
-    texts: list[str] = []
+    answer = Answer()
     try:
         with client.stream(asked, **sampling) as stream:
-            for delta in stream:
-                texts.append(delta.text)
-                write(delta.text)
+            collect(answer, stream, is_quiet=as_json)
     except KeyboardInterrupt:
         _note("[stopped]")
-    finally:
-        write("\n")
-    return [*asked, {"role": "assistant", "content": "".join(texts)}] if any(texts) else history
+    else:
+        if as_json:
+            write_text(answer.as_json() + "\n")
+        elif sys.stdout.isatty() and sys.stderr.isatty():
+            _note(answer.as_line())
+    return [*asked, {"role": "assistant", "content": answer.text}] if answer.text else history
 
 
 def _note(text: str) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,8 @@ import typer
 from trident.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from trident_client import Client, Completion, Delta
 
 Url = Annotated[str | None, typer.Option(help="host:port of the server; this machine's by default")]
@@ -30,6 +33,7 @@ class Answer:
     """A completion with the client's own timings."""
 
     text: str = ""
+    reasoning: str = ""
     finish_reason: str = ""
     num_input_tokens: int | None = None
     num_output_tokens: int | None = None
@@ -41,11 +45,19 @@ class Answer:
         """Output tokens over the whole time, the prompt's included; None when the server did not count them."""
         return None if self.num_output_tokens is None else self.num_output_tokens / self.total_s
 
+    def add(self, delta: Delta | Completion) -> None:
+        """What came next."""
+        self.text += delta.text
+        self.reasoning += delta.reasoning
+        self.finish_reason = delta.finish_reason
+        self.num_input_tokens, self.num_output_tokens = delta.num_input_tokens, delta.num_output_tokens
+
     def as_json(self) -> str:
         """One JSON object on one line."""
         rate = self.tokens_per_s
         fields = {
             "text": self.text,
+            **({"reasoning": self.reasoning} if self.reasoning else {}),
             "finish_reason": self.finish_reason,
             "usage": {"num_input_tokens": self.num_input_tokens, "num_output_tokens": self.num_output_tokens},
             "ttft_ms": round(self.ttft_s * 1e3, 3),
@@ -91,12 +103,15 @@ def connect(url: str | None, protocol: Literal["grpc", "http"]) -> Client:
     """A client of the server at `url`, or of the one that the settings put on this machine."""
     from trident_client import Client
 
-    if url is None:
-        from trident.settings import read_settings
+    return Client(url or own_url(protocol), protocol)
 
-        settings = read_settings()
-        url = f"{settings.loopback}:{settings.grpc_port if protocol == 'grpc' else settings.http_port}"
-    return Client(url, protocol)
+
+def own_url(protocol: Literal["grpc", "http"]) -> str:
+    """Where the settings put the server on this machine."""
+    from trident.settings import read_settings
+
+    settings = read_settings()
+    return f"{settings.loopback}:{settings.grpc_port if protocol == 'grpc' else settings.http_port}"
 
 
 def set_options(**options: Any) -> dict[str, Any]:
@@ -110,29 +125,47 @@ def write_text(text: str) -> None:
     sys.stdout.flush()
 
 
-def _ask(client: Client, prompt: str, sampling: dict[str, Any], *, is_streaming: bool, is_quiet: bool) -> Answer:
+def collect(answer: Answer, deltas: Iterable[Delta | Completion], *, is_quiet: bool) -> None:
+    """Gather the deltas into `answer`, and write them as they come unless `is_quiet`.
+
+    In a terminal something moves until the first one is there, and reasoning is dim.
+    """
     began_s = time.perf_counter()
-    if is_streaming:
-        with client.stream(prompt, **sampling) as stream:
-            return _collect(stream, began_s, is_quiet=is_quiet)
-    return _collect([client.generate(prompt, **sampling)], began_s, is_quiet=is_quiet)
-
-
-def _collect(deltas: Iterable[Delta | Completion], began_s: float, *, is_quiet: bool) -> Answer:
-    answer = Answer()
     try:
-        for delta in deltas:
-            if not answer.ttft_s:
-                answer.ttft_s = time.perf_counter() - began_s
-            if not is_quiet:
-                write_text(delta.text)
-            answer.text += delta.text
-            answer.finish_reason = delta.finish_reason
-            answer.num_input_tokens, answer.num_output_tokens = delta.num_input_tokens, delta.num_output_tokens
+        with ExitStack() as waiting:
+            if not is_quiet and sys.stdout.isatty() and sys.stderr.isatty():
+                waiting.enter_context(_spinner())
+            for delta in deltas:
+                waiting.close()
+                answer.ttft_s = answer.ttft_s or time.perf_counter() - began_s
+                answer.add(delta)
+                if not is_quiet:
+                    _write_delta(delta)
     finally:
+        answer.total_s = time.perf_counter() - began_s
         if answer.text and not is_quiet:
             write_text("\n")  # also before the line of an error
-    answer.total_s = time.perf_counter() - began_s
+
+
+def _spinner() -> Status:
+    from rich.console import Console
+
+    return Console(stderr=True).status("[dim]the prompt is read[/dim]")
+
+
+def _write_delta(delta: Delta | Completion) -> None:
+    if delta.reasoning and sys.stderr.isatty():
+        typer.secho(delta.reasoning, dim=True, err=True, nl=False)
+    write_text(delta.text)
+
+
+def _ask(client: Client, prompt: str, sampling: dict[str, Any], *, is_streaming: bool, is_quiet: bool) -> Answer:
+    answer = Answer()
+    if is_streaming:
+        with client.stream(prompt, **sampling) as stream:
+            collect(answer, stream, is_quiet=is_quiet)
+    else:
+        collect(answer, (client.generate(prompt, **sampling) for _ in range(1)), is_quiet=is_quiet)
     return answer
 
 

@@ -142,3 +142,9 @@ def test_ctrl_c_at_the_prompt_of_a_terminal_ends_the_chat(server, address):
         assert process.wait(20) == 0
     os.close(main)
     assert b"Traceback" not in screen
+
+
+def test_chat_json_is_one_object_for_each_answer(server, address):
+    server.script = [Say("fine", "stop", {"num_output_tokens": 1})]
+    lines = run("chat", *address, "--json", stdin="How?\nWhy?\n").stdout.splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["fine", "fine"]
