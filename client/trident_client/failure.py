@@ -71,6 +71,16 @@ def unreachable(url: str, detail: str) -> UnavailableError:
     return UnavailableError(f"no answer from {url} ({detail}); is `trident serve` running there?")
 
 
+def closed() -> RequestCancelledError:
+    """The stream or the client was closed while somebody read."""
+    return RequestCancelledError("the stream was closed")
+
+
+def not_triton(url: str, detail: str, port: str) -> UnavailableError:
+    """Something answers that does not speak the protocol."""
+    return UnavailableError(f"{url} does not answer as Triton does ({detail}); is it its {port} port?")
+
+
 def cut_off(url: str, detail: str) -> UnavailableError:
     """The server went away after it had begun to answer."""
     return UnavailableError(f"{url} went away in mid-answer ({detail}); is `trident serve` still running there?")

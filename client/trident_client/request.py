@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trident.contract import ENGINE, ENSEMBLE
 from trident.errors import InvalidRequestError
-from trident_client.sampling import Sampling, inputs_of, to_json
-from trident_client.tensor import Input, dtypes_of
+from trident_client.interface import TRIDENT, TRIDENT_ENGINE, ModelInterface
+from trident_client.sampling import Sampling, input_of, inputs_of, to_json
+from trident_client.tensor import Input
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,13 @@ class TemplatePrompt:
     variables: Mapping[str, Any]
 
 
-Prompt = str | Sequence[Mapping[str, Any]] | TemplatePrompt  # raw text, or OpenAI chat messages, or a named template
-_ENSEMBLE_DTYPES = dtypes_of(ENSEMBLE)
-_ENGINE_DTYPES = dtypes_of(ENGINE)
+Messages = Sequence[Mapping[str, Any]]  # as in the OpenAI API
+Prompt = str | Messages | TemplatePrompt  # raw text, or chat messages, or a named template
+
+# What a stop request has to carry, of which nothing is read.
+_MEANINGLESS = {"input_ids": 0, "input_lengths": 1, "request_output_len": 1, "text_input": ""}
+# Older repositories require these; [""] means none.
+_WORDS = ("stop_words", "bad_words")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,43 +37,62 @@ class Request:
     model: str
     inputs: tuple[Input, ...]
     is_streaming: bool  # whether several responses are expected
+    headers: tuple[tuple[str, str], ...] = ()  # beside those of the connection
 
 
-def build_request(request_id: str, model: str, prompt: Prompt, sampling: Sampling, *, is_streaming: bool) -> Request:
-    """A request to an ensemble for the completion of `prompt`.
+def build_request(
+    request_id: str,
+    model: str,
+    prompt: Prompt,
+    sampling: Sampling,
+    *,
+    is_streaming: bool,
+    interface: ModelInterface = TRIDENT,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Request:
+    """A request to an ensemble, or to a model like one, for the completion of `prompt`.
 
     Raises:
         InvalidRequestError: a value that its tensor cannot hold, or messages that are not JSON.
+        UnsupportedParameterError: something that the model has no input for.
     """
-    stream = Input("stream", _ENSEMBLE_DTYPES["stream"], (is_streaming,))
-    return Request(request_id, model, (*_prompt_inputs(prompt), stream, *inputs_of(sampling)), is_streaming)
+    is_streaming = is_streaming and interface.is_decoupled
+    inputs = [
+        *(input_of(interface, name, value) for name, value in _prompt_inputs(prompt).items()),
+        *([input_of(interface, "stream", is_streaming)] if interface.input_of("stream") else ()),
+        *inputs_of(sampling, interface),
+    ]
+    if "return_finish_reason" in interface.inputs:
+        inputs.append(input_of(interface, "return_finish_reason", True))
+    sent = {tensor.name for tensor in inputs}
+    inputs += [input_of(interface, name, "") for name in _WORDS if name in interface.required and name not in sent]
+    return Request(request_id, model, tuple(inputs), is_streaming or _num_sequences(sampling) > 1, headers)
 
 
-def build_cancel(request_id: str, engine_model: str) -> Request:
+def build_cancel(request_id: str, engine_model: str, interface: ModelInterface = TRIDENT_ENGINE) -> Request:
     """A request that ends the running one of the same id; the engine answers with an empty final response.
 
     It goes to the engine model because Triton passes no cancel through an ensemble. The engine's
     required tensors hold one meaningless token.
     """
-    values = {"input_ids": 0, "input_lengths": 1, "request_output_len": 1, "stop": True}
-    inputs = tuple(Input(name, _ENGINE_DTYPES[name], (value,)) for name, value in values.items())
+    values = {name: value for name, value in _MEANINGLESS.items() if name in interface.inputs}
+    inputs = tuple(input_of(interface, name, value) for name, value in {**values, "stop": True}.items())
     return Request(request_id, engine_model, inputs, is_streaming=True)
 
 
-def _prompt_inputs(prompt: Prompt) -> list[Input]:
+def _num_sequences(sampling: Sampling) -> int:
+    """Each is a response of its own, of which `generate` over HTTP cannot carry two."""
+    return sampling.num_return_sequences or 1
+
+
+def _prompt_inputs(prompt: Prompt) -> dict[str, str]:
     if isinstance(prompt, str):
-        return [_text_input("text_input", prompt)]
+        return {"text_input": prompt}
     if isinstance(prompt, TemplatePrompt):
-        return [
-            _text_input("prompt_template", prompt.template),
-            _text_input("prompt_variables", to_json("variables", dict(prompt.variables))),
-        ]
+        variables = to_json("variables", dict(prompt.variables))
+        return {"prompt_template": prompt.template, "prompt_variables": variables}
     try:
         messages = list(prompt)
     except TypeError as exc:
         raise InvalidRequestError(f"the prompt is neither text nor a list of chat messages: {exc}") from exc
-    return [_text_input("messages", to_json("messages", messages))]
-
-
-def _text_input(name: str, value: str) -> Input:
-    return Input(name, _ENSEMBLE_DTYPES[name], (value,))
+    return {"messages": to_json("messages", messages)}

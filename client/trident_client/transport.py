@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
 from trident.errors import InvalidRequestError
 from trident_client.completion import Delta
+from trident_client.connection import Connection
 from trident_client.request import Request
 
 ProtocolName = Literal["grpc", "http"]
 _LOOPBACK = re.compile(r"(?:\w+:///?)?(?:localhost|127(?:\.\d+){3}|\[?::1\]?)(?::\d+)?/?", re.IGNORECASE)
+SHORT_TIMEOUT_S = 5.0  # of everything that is no inference
 
 
 class Call(Protocol):
@@ -36,8 +39,24 @@ class Transport(Protocol):
         """A call that will send `request`."""
         ...
 
+    async def is_live(self) -> bool:
+        """Whether the server answers; False when it cannot be reached."""
+        ...
+
     async def is_ready(self, model: str) -> bool:
         """Whether the server answers and `model` can take requests; False when it cannot be reached."""
+        ...
+
+    async def config(self, model: str) -> Mapping[str, Any]:
+        """Triton's configuration of a model as JSON; raises a TridentError, as do the two below."""
+        ...
+
+    async def metadata(self, model: str) -> Mapping[str, Any]:
+        """KServe v2's metadata of a model as JSON."""
+        ...
+
+    async def statistics(self) -> Mapping[str, Any]:
+        """Triton's statistics of every model as JSON."""
         ...
 
     async def close(self) -> None:
@@ -50,18 +69,19 @@ def is_loopback(url: str) -> bool:
     return _LOOPBACK.fullmatch(url) is not None
 
 
-def connect(url: str, protocol: ProtocolName) -> Transport:
+def connect(url: str, protocol: ProtocolName, connection: Connection) -> Transport:
     """The transport of that name; its libraries are imported here, when it is known which.
 
     Raises:
         InvalidRequestError: no such protocol.
+        SettingsError: the address, a certificate or a header is wrong.
     """
     if protocol == "grpc":
         from trident_client.grpc_transport import GrpcTransport  # noqa: PLC0415 - loads grpc
 
-        return GrpcTransport(url)
+        return GrpcTransport(url, connection)
     if protocol == "http":
         from trident_client.http_transport import HttpTransport  # noqa: PLC0415 - loads httpx
 
-        return HttpTransport(url)
+        return HttpTransport(url, connection)
     raise InvalidRequestError(f"unknown protocol '{protocol}'; use 'grpc' or 'http'")

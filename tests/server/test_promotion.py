@@ -17,7 +17,7 @@ from trident.server.metrics_page import read_metrics
 from trident.server.ports import free_ports
 from trident.server.running import running_server
 from trident.versions import collect_garbage, list_versions, promote, rollback
-from trident_client import Client
+from trident_client import Client, Retry
 
 NAME = "twice"
 NUM_TOKENS = 40
@@ -70,7 +70,9 @@ def load(server):
 
     def ask(number):
         is_grpc = number % 2 == 0
-        with Client(server.grpc_url if is_grpc else server.http_url, protocol="grpc" if is_grpc else "http") as client:
+        with Client(
+            server.grpc_url if is_grpc else server.http_url, protocol="grpc" if is_grpc else "http", retry=Retry(0)
+        ) as client:
             while not ending.is_set():
                 try:
                     answer = client.generate("One, two,", max_tokens=NUM_TOKENS, end_id=-1, request_id=None)
@@ -92,7 +94,7 @@ def load(server):
 def test_promote_and_rollback_under_load_lose_nothing(running, engines, said):
     """The model processes stay, and `current` decides who takes what is new."""
     processes = running.model_process_ids()
-    with Client(running.grpc_url) as client, load(running) as (answers, failures):
+    with Client(running.grpc_url, retry=Retry(0)) as client, load(running) as (answers, failures):
         stream = client.stream("1, 2, 3,", max_tokens=600, end_id=-1)
         next(stream)
         promote(engines / NAME / "v2")

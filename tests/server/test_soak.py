@@ -15,7 +15,7 @@ from trident.server.ports import free_ports
 from trident.server.running import running_server
 from trident.settings import read_settings
 from trident_build import build_engine, find_recipe, read_recipe
-from trident_client import AsyncClient
+from trident_client import AsyncClient, Retry
 
 CONCURRENCY = 48
 MAX_BYTES = 2_000_000  # that any process may grow by in the second half, and this for each of its requests:
@@ -41,7 +41,7 @@ def resident_bytes(server) -> dict[str, int]:
 
 async def many(url: str, num_requests: int) -> None:
     places = asyncio.Semaphore(CONCURRENCY)
-    async with AsyncClient(url) as client:
+    async with AsyncClient(url, retry=Retry(0)) as client:
 
         async def one(number: int) -> None:
             async with places:

@@ -13,7 +13,7 @@ from trident.bench.workload import Figures, Run, figures, median_figures, prompt
 from trident.errors import EngineError
 from trident.manifest import read_manifest
 from trident.text.tokenizer import read_tokenizer
-from trident_client import AsyncClient
+from trident_client import AsyncClient, Retry
 
 Side = dict[int, Figures]  # concurrency -> medians
 
@@ -69,7 +69,7 @@ async def measure(
     raw: dict[int, list[Figures]] = {number: [] for number in concurrencies}
     served: dict[int, list[Figures]] = {number: [] for number in concurrencies}
     with RawEngine(engine_directory) as engine:
-        async with AsyncClient(grpc_url) as client:
+        async with AsyncClient(grpc_url, retry=Retry(0)) as client:
             for repeat in range(-1, repeats):  # the first round warms both up
                 for number in concurrencies:
                     texts = prompts(number, prompt_words, seed=1000 * (repeat + 1) + number)

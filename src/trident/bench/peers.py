@@ -21,7 +21,7 @@ from trident.bench.raw_engine import RawEngine
 from trident.bench.workload import Figures, Run, cut_to_tokens, figures, median_figures, prompts
 from trident.errors import TridentError
 from trident.text.tokenizer import Detokenizers, Tokenizer, read_tokenizer
-from trident_client import AsyncClient
+from trident_client import AsyncClient, Retry
 
 Side = Callable[[Sequence[str]], Awaitable[Run]]  # prompts -> a run
 Say = Callable[[str], None]
@@ -126,7 +126,7 @@ async def measure(
         return [cut_to_tokens(text, workload.prompt_tokens, tokenizer, detokenizer) for text in whole]
 
     with RawEngine(engine_directory) as raw:
-        async with AsyncClient(grpc_url) as client:
+        async with AsyncClient(grpc_url, retry=Retry(0)) as client:
             sides = {
                 ENSEMBLE: lambda given: run_ensemble(client, given, max_tokens),
                 RAW: _raw_side(raw, tokenizer, max_tokens),

@@ -14,7 +14,7 @@ from trident.bench.overhead import timed_stream
 from trident.bench.workload import cut_to_tokens, gaps_ms, percentile, prompts
 from trident.manifest import read_manifest
 from trident.text.tokenizer import Detokenizers, read_tokenizer
-from trident_client import AsyncClient
+from trident_client import AsyncClient, Retry
 
 PREFIX_TOKENS = 1000
 FAIR_STREAMS = 16
@@ -124,7 +124,7 @@ async def measure(
     prefix_tokens = min(PREFIX_TOKENS, texts.longest - SPARE_TOKENS)
     long_tokens = min(long_prompt_tokens or texts.longest, texts.longest)
     prefixes, alone, beside = [], [], []
-    async with AsyncClient(grpc_url) as client:
+    async with AsyncClient(grpc_url, retry=Retry(0)) as client:
         for repeat in range(-1, repeats):  # the first round warms up
             prefix = await measure_prefix(client, texts.of(prefix_tokens, seed=10_000 + repeat))
             words = prompts(2 * FAIR_STREAMS, FAIR_PROMPT_WORDS, seed=20_000 + repeat)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from trident_client import AsyncClient, Client
+from trident_client import AsyncClient, Client, Retry
 
 from .scripted_server import ScriptedServer
 
@@ -21,7 +21,6 @@ class AsyncFace:
     """An `AsyncClient` with the sync signatures, so that one test runs both."""
 
     def __init__(self, *args, **options):
-        self._client = None
         self._make = lambda: AsyncClient(*args, **options)
 
     def run(self, use):
@@ -33,14 +32,8 @@ class AsyncFace:
 
         return asyncio.run(main())
 
-    def generate(self, *args, **options):
-        return self.run(lambda client: client.generate(*args, **options))
-
-    def is_ready(self):
-        return self.run(lambda client: client.is_ready())
-
-    def cancel(self, request_id):
-        return self.run(lambda client: client.cancel(request_id))
+    def __getattr__(self, name):
+        return lambda *args, **options: self.run(lambda client: getattr(client, name)(*args, **options))
 
     def take(self, limit, *args, **options):
         """At most `limit` deltas of a stream that is then left, and its request id."""
@@ -92,4 +85,4 @@ def url(server, protocol):
 
 @pytest.fixture(params=[SyncFace, AsyncFace], ids=["sync", "async"])
 def client(request, url, protocol):
-    return request.param(url, protocol)
+    return request.param(url, protocol, retry=Retry(first_wait_s=0.01))

@@ -6,63 +6,41 @@ It knows of Triton's protocols what the client needs, and lets a test decide wha
 import asyncio
 import contextlib
 import json
-import struct
+import ssl
 import threading
-from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import grpc
+from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from .scripted_steps import Complain, Die, Hang, Refuse, Say, Vanish, as_head, as_json, as_message, values_of
+
+__all__ = ["Complain", "Die", "Hang", "Refuse", "Say", "ScriptedServer", "Vanish"]
+
 ENGINE = "tensorrt_llm"
-_CODES = {"BOOL": "?", "INT32": "i", "UINT64": "Q", "FP32": "f"}
-
-
-@dataclass(frozen=True)
-class Say:
-    """One response."""
-
-    text: str | bytes
-    finish_reason: str = ""
-    counts: dict[str, int] = field(default_factory=dict)
-    is_final: bool | None = None  # the end flag; by default it goes with a finish reason
-
-
-@dataclass(frozen=True)
-class Refuse:
-    """A failure with a status, before anything else."""
-
-    grpc_status: str
-    http_status: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Complain:
-    """A failure told in the body of a success."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Die:
-    """The connection breaks."""
-
-
-@dataclass(frozen=True)
-class Hang:
-    """Nothing comes until the request is cancelled or the test is over."""
+STATISTICS = {"model_stats": [{"name": "ensemble", "version": "1", "inference_count": 5, "execution_count": 3}]}
 
 
 class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """`script`: what happens to the next requests. `requests`: what came, as dicts with id, model and inputs."""
+    """`script`: what happens to the next requests; `scripts`: before that, to the next one each.
 
-    def __init__(self):
+    `requests`: what came, as dicts with id, model, inputs, shapes (gRPC) and headers. `configs`: by model, what it says
+    of itself; a model that is not there says nothing.
+    """
+
+    def __init__(self, tls=None):
         self.script = []
+        self.scripts = []
         self.requests = []
+        self.configs = {}
+        self.num_sent = 0  # responses
         self.is_dribbling = False  # HTTP: send byte by byte
+        self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._cancelled = asyncio.Event()
+        self._has_vanished = asyncio.Event()
         self._wires = set()
 
     def start(self):
@@ -79,9 +57,7 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     @property
     def cancels(self):
         """Ids of the cancel requests that came."""
-        return [
-            seen["id"] for seen in self.requests if seen["model"] == ENGINE and seen["inputs"]["stop"] in ([True], True)
-        ]
+        return [seen["id"] for seen in self.requests if seen["inputs"].get("stop") in ([True], True)]
 
     def _run(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
@@ -89,9 +65,14 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     async def _start(self):
         self._grpc = grpc.aio.server()
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._grpc)
-        self._grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
+        context = None
+        if self._tls is None:
+            self._grpc_port = self._grpc.add_insecure_port("127.0.0.1:0")
+        else:
+            self._grpc_port = self._grpc.add_secure_port("127.0.0.1:0", self._tls.grpc_credentials())
+            context = self._tls.ssl_context()
         await self._grpc.start()
-        self._http = await asyncio.start_server(self._serve_http, "127.0.0.1", 0)
+        self._http = await asyncio.start_server(self._serve_http, "127.0.0.1", 0, ssl=context)
         self._wire = await asyncio.start_server(self._forward, "127.0.0.1", 0)
         self.http_url, self.grpc_url = (
             f"127.0.0.1:{it.sockets[0].getsockname()[1]}" for it in (self._http, self._wire)
@@ -105,45 +86,76 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
 
-    def _seen(self, request_id, model, inputs):
-        self.requests.append({"id": request_id, "model": model, "inputs": inputs})
-        if model == ENGINE:
+    def _seen(self, request_id, model, inputs, headers, shapes=None):
+        self.requests.append(
+            {"id": request_id, "model": model, "inputs": inputs, "headers": dict(headers), "shapes": shapes}
+        )
+        if inputs.get("stop") in ([True], True):
             self._cancelled.set()
             return []
-        return self.script
+        return self.scripts.pop(0) if self.scripts else self.script
 
     # gRPC
 
-    async def ModelReady(self, request, context):  # noqa: N802 - the name in the protocol
+    async def ServerLive(self, request, context):  # noqa: N802 - the name in the protocol, as below
+        return service_pb2.ServerLiveResponse(live=True)
+
+    async def ModelReady(self, request, context):  # noqa: N802
         return service_pb2.ModelReadyResponse(ready=request.name == "ensemble")
 
-    async def ModelStreamInfer(self, requests, context):  # noqa: N802 - the name in the protocol
+    async def ModelStatistics(self, request, context):  # noqa: N802
+        return ParseDict(STATISTICS, service_pb2.ModelStatisticsResponse())
+
+    async def ModelConfig(self, request, context):  # noqa: N802
+        if request.name not in self.configs:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no configurations here")
+        return ParseDict({"config": self.configs[request.name]}, service_pb2.ModelConfigResponse())
+
+    async def ModelMetadata(self, request, context):  # noqa: N802
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no metadata here")
+
+    async def ModelStreamInfer(self, requests, context):  # noqa: N802
         async for request in requests:
-            steps = self._seen(request.id, request.model_name, _values(request))
+            shapes = {tensor.name: list(tensor.shape) for tensor in request.inputs}
+            headers = context.invocation_metadata()
+            steps = self._seen(request.id, request.model_name, values_of(request), headers, shapes)
             if not steps:
-                yield _message(request, Say(b"", is_final=True), outputs=False)
+                yield as_message(request, Say(b"", is_final=True), outputs=False)
             for step in steps:
                 if isinstance(step, Refuse):
                     await context.abort(grpc.StatusCode[step.grpc_status], step.text)
                 if isinstance(step, Die):
                     await asyncio.sleep(0.05)  # what was said before has left
                     self._cut()
-                if isinstance(step, (Die, Hang)):
+                if isinstance(step, Vanish):
+                    await asyncio.sleep(0.05)
+                    self._has_vanished.set()
+                if isinstance(step, (Die, Hang, Vanish)):
                     await self._cancelled.wait()
                 elif isinstance(step, Complain):
                     yield service_pb2.ModelStreamInferResponse(error_message=step.text)
                 else:
-                    yield _message(request, step)
+                    yield as_message(request, step)
+                    self.num_sent += 1
 
     async def _forward(self, reader, writer):
         """Pass gRPC's bytes on, over a connection that can be cut as when a server is killed."""
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._grpc_port)
         self._wires |= {writer, far_writer}
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+
+    async def _pump(self, reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                if not self._has_vanished.is_set():
+                    writer.write(piece)
+                    await writer.drain()
+        writer.close()
 
     def _cut(self):
         for writer in self._wires:
             writer.transport.abort()
+        self._wires.clear()
 
     # HTTP
 
@@ -153,21 +165,40 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         writer.close()
 
     async def _answer_http(self, reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        verb, path, _ = head.split("\r\n")[0].split()
-        _, _, _, model, call = path.split("/")
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        verb, path, _ = first.split()
         if verb == "GET":
-            writer.write(_head(200 if model == "ensemble" else 400, 0))
+            status, answer = self._get([unquote(part) for part in path.split("/")[2:]])
+            payload = json.dumps(answer).encode() if answer is not None else b""
+            writer.write(as_head(status, len(payload)) + payload)
             return
-        length = next(line for line in head.split("\r\n") if line.lower().startswith("content-length"))
-        body = json.loads(await reader.readexactly(int(length.split(":")[1])))
-        steps = self._seen(body.pop("id"), model, body)
+        model, call = (unquote(part) for part in path.split("/")[3:])
+        body = json.loads(await reader.readexactly(int(headers["content-length"])))
+        steps = self._seen(body.pop("id"), model, body, headers)
         if call == "generate" or (steps and isinstance(steps[0], Refuse)):
-            payload = _json(steps[0]) if call == "generate" else b"data: " + _json(steps[0]) + b"\n\n"
+            if isinstance(steps[0], Hang):
+                await self._cancelled.wait()
+            if isinstance(steps[0], (Die, Hang)):
+                return
+            payload = as_json(steps[0]) if call == "generate" else b"data: " + as_json(steps[0]) + b"\n\n"
             status = steps[0].http_status if isinstance(steps[0], Refuse) else 200
-            writer.write(_head(status, len(payload)) + payload)
+            writer.write(as_head(status, len(payload)) + payload)
             return
         await self._stream_http(writer, steps)
+
+    def _get(self, parts):
+        """Status and JSON of "models/NAME[/WHAT]", "models/stats" or "health/WHAT"."""
+        if parts[0] == "health":
+            return 200, None
+        model, what = parts[1], parts[2] if len(parts) > 2 else ""
+        if model == "stats":
+            return 200, STATISTICS
+        if what == "ready":
+            return (200 if model == "ensemble" else 400), None
+        if what == "config" and model in self.configs:
+            return 200, self.configs[model]
+        return 404, {"error": "there is nothing here"}
 
     async def _stream_http(self, writer, steps):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -177,63 +208,27 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             if isinstance(step, Hang):
                 await self._cancelled.wait()
                 continue
-            event = b"data: " + _json(step) + b"\n\n"
+            event = b"data: " + as_json(step) + b"\n\n"
             for piece in [bytes([byte]) for byte in event] if self.is_dribbling else [event]:
                 writer.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 await writer.drain()
+            self.num_sent += 1
         writer.write(b"0\r\n\r\n")
 
 
-async def _pump(reader, writer):
-    with contextlib.suppress(ConnectionError):
-        while piece := await reader.read(65536):
-            writer.write(piece)
-            await writer.drain()
-    writer.close()
+class ServerTls:
+    """A server's half of an encrypted connection; `client_ca`: it asks clients to prove themselves too."""
 
+    def __init__(self, cert_file, key_file, client_ca=None):
+        self.cert_file, self.key_file, self.client_ca = cert_file, key_file, client_ca
 
-def _head(status, length):
-    return f"HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n".encode()
+    def grpc_credentials(self):
+        pair = (self.key_file.read_bytes(), self.cert_file.read_bytes())
+        ca = self.client_ca.read_bytes() if self.client_ca else None
+        return grpc.ssl_server_credentials([pair], ca, require_client_auth=ca is not None)
 
-
-def _json(step):
-    if not isinstance(step, Say):
-        return json.dumps({"error": step.text}).encode()
-    body = {"model_name": "ensemble", "text_output": "@", "finish_reason": step.finish_reason, **step.counts}
-    text = step.text if isinstance(step.text, bytes) else step.text.encode()
-    return json.dumps(body).encode().replace(b"@", text)
-
-
-def _message(request, step, *, outputs=True):
-    message = service_pb2.ModelStreamInferResponse()
-    response = message.infer_response
-    response.id, response.model_name = request.id, request.model_name
-    is_final = bool(step.finish_reason) if step.is_final is None else step.is_final
-    response.parameters["triton_final_response"].bool_param = is_final
-    if outputs:
-        text = step.text if isinstance(step.text, bytes) else step.text.encode()
-        for name, value in (("finish_reason", step.finish_reason.encode()), ("text_output", text)):
-            response.outputs.add(name=name, datatype="BYTES", shape=[1])
-            response.raw_output_contents.append(struct.pack("<I", len(value)) + value)
-        for name, count in {**step.counts, "an_output_of_tomorrow": 7}.items():
-            response.outputs.add(name=name, datatype="INT32", shape=[1, 1])
-            response.raw_output_contents.append(struct.pack("<i", count))
-    return message
-
-
-def _values(request):
-    """Input name -> list of values, decoded independently of the client's own code."""
-    values = {}
-    for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
-        assert list(tensor.shape[:1]) == [1]
-        if tensor.datatype != "BYTES":
-            values[tensor.name] = list(struct.unpack(f"<{tensor.shape[1]}{_CODES[tensor.datatype]}", raw))
-            continue
-        words, rest = [], raw
-        while rest:
-            (length,) = struct.unpack_from("<I", rest)
-            words.append(rest[4 : 4 + length].decode())
-            rest = rest[4 + length :]
-        assert len(words) == tensor.shape[1]
-        values[tensor.name] = words
-    return values
+    def ssl_context(self):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.client_ca)
+        context.load_cert_chain(self.cert_file, self.key_file)
+        context.verify_mode = ssl.CERT_REQUIRED if self.client_ca else ssl.CERT_NONE
+        return context

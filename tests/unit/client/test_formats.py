@@ -4,17 +4,20 @@ import json
 import struct
 import subprocess
 import sys
+from dataclasses import fields
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
 from trident.contract import ENGINE, ENSEMBLE
-from trident.errors import InvalidRequestError
-from trident_client import Completion, Delta, Sampling
+from trident.errors import InvalidRequestError, UnsupportedParameterError
+from trident_client import Beam, Completion, Delta, PerfMetrics, Sampling
 from trident_client.completion import assemble
 from trident_client.json_format import EventSplitter, to_body, to_object
+from trident_client.json_format import to_delta as json_delta
 from trident_client.protobuf_format import new_decoders, to_delta, to_message
 from trident_client.request import build_cancel, build_request
 from trident_client.sampling import PARAMETERS
@@ -83,8 +86,92 @@ def test_both_formats_carry_the_same_values(prompt, words, seed):
     assert body.get("stop_words", []) == words
 
 
-def test_every_parameter_is_a_tensor_of_the_contract():
-    assert set(PARAMETERS) <= {tensor.name for tensor in ENSEMBLE.inputs}
+# Inputs that are no parameters: the prompt in its forms and how it is answered, and names of before 0.20.
+PROMPTS = {"text_input", "messages", "prompt_template", "prompt_variables", "stream"}
+OLD_NAMES = {"min_length", "random_seed"}
+# Outputs that are read together: a Delta's perf_metrics, and what has another name there.
+RENAMED = {
+    "text_output": "text", "reasoning_output": "reasoning",
+    "output_log_probs": "log_probs", "cum_log_probs": "cum_log_prob",
+}  # fmt: skip
+
+
+def test_every_input_of_the_ensemble_can_be_sent():
+    assert set(PARAMETERS) | PROMPTS | OLD_NAMES == {tensor.name for tensor in ENSEMBLE.inputs}
+    assert not set(PARAMETERS) & (PROMPTS | OLD_NAMES)
+
+
+def test_every_output_of_the_ensemble_has_its_place_in_a_delta():
+    outputs = {RENAMED.get(tensor.name, tensor.name) for tensor in ENSEMBLE.outputs}
+    assert outputs <= {field.name for field in (*fields(Delta), *fields(PerfMetrics))}
+
+
+def _with(**outputs):
+    """A last response with outputs of (datatype, shape, raw)."""
+    response = _response(b"a", is_final=True)
+    for name, (datatype, shape, raw) in outputs.items():
+        response.outputs.add(name=name, datatype=datatype, shape=shape)
+        response.raw_output_contents.append(raw)
+    return to_delta(response, new_decoders())
+
+
+def _strings(*words):
+    return b"".join(struct.pack("<I", len(word)) + word for word in words)
+
+
+def test_perf_metrics_come_as_numbers_or_as_text():
+    delta = _with(
+        arrival_time_ns=("INT64", [1, 1], struct.pack("<q", 5)),
+        acceptance_rate=("BYTES", [1], _strings(b"0.5")),
+        total_draft_tokens=("INT32", [1, 1], struct.pack("<i", 8)),
+    )
+    assert delta.perf_metrics == PerfMetrics(arrival_time_ns=5, acceptance_rate=0.5, total_draft_tokens=8)
+    answer = {"text_output": "a", "arrival_time_ns": 5, "acceptance_rate": "0.5", "total_draft_tokens": 8}
+    assert json_delta(answer).perf_metrics == delta.perf_metrics
+
+
+def test_top_log_probs_are_rows_over_both_protocols():
+    ids, values = ((1, 2), (3, 4)), ((-0.5, -1.0), (-2.0, -4.0))
+    delta = _with(
+        output_log_probs=("FP32", [1, 1, 2], struct.pack("<2f", -0.5, -2.0)),
+        top_ids=("INT32", [1, 2, 2], struct.pack("<4i", 1, 2, 3, 4)),
+        top_log_probs=("FP32", [1, 2, 2], struct.pack("<4f", -0.5, -1.0, -2.0, -4.0)),
+    )
+    assert (delta.top_ids, delta.top_log_probs, delta.log_probs) == (ids, values, (-0.5, -2.0))
+    flat = {"output_log_probs": [-0.5, -2.0], "top_ids": [1, 2, 3, 4], "top_log_probs": [-0.5, -1.0, -2.0, -4.0]}
+    from_json = json_delta({"text_output": "a", **flat})
+    assert (from_json.top_ids, from_json.top_log_probs) == (ids, values)
+
+
+def test_beams_are_told_with_their_scores_over_both_protocols():
+    response = service_pb2.ModelInferResponse()
+    for name, raw in (("text_output", _strings(b"best", b"next")), ("cum_log_probs", struct.pack("<2f", -1.0, -2.0))):
+        response.outputs.add(name=name)
+        response.raw_output_contents.append(raw)
+    for delta in (
+        to_delta(response, new_decoders(), is_last=True),
+        json_delta({"text_output": ["best", "next"], "cum_log_probs": [-1.0, -2.0]}),
+    ):
+        assert (delta.text, delta.cum_log_prob, delta.beams) == ("best", -1.0, (Beam("best", -1.0), Beam("next", -2.0)))
+
+
+def test_logits_are_an_array_without_the_batch():
+    delta = _with(context_logits=("FP32", [1, 2, 3], struct.pack("<6f", *range(6))))
+    assert delta.context_logits.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_a_matrix_is_sent_with_its_dims_and_over_http_refused():
+    rows = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    request = build_request("id", "ensemble", "Hi", Sampling(lora_weights=rows), is_streaming=True)
+    message = to_message(request)
+    number = [tensor.name for tensor in message.inputs].index("lora_weights")
+    assert (message.inputs[number].datatype, list(message.inputs[number].shape)) == ("FP16", [1, 2, 3])
+    assert struct.unpack("<6e", message.raw_input_contents[number]) == (1, 2, 3, 4, 5, 6)
+    assert request == build_request("id", "ensemble", "Hi", Sampling(lora_weights=np.array(rows)), is_streaming=True)
+    with pytest.raises(UnsupportedParameterError, match=r"lora_weights is a matrix.*use gRPC"):
+        to_body(request)
+    with pytest.raises(InvalidRequestError, match="the rows of lora_weights differ in length"):
+        build_request("id", "ensemble", "Hi", Sampling(lora_weights=[[1.0], [1.0, 2.0]]), is_streaming=True)
 
 
 def test_a_cancel_has_every_tensor_that_the_engine_requires():
@@ -122,8 +209,9 @@ def test_a_completion_is_the_text_of_all_and_the_end_of_the_last():
     assert assemble("id", deltas) == Completion("id", "ab", "length", 3, 2)
 
 
-def test_importing_the_client_loads_no_transport():
-    code = "import sys, trident_client; print({'grpc', 'httpx', 'numpy', 'pydantic', 'torch'} & set(sys.modules))"
+def test_importing_the_client_loads_nothing_heavy():
+    heavy = {"grpc", "httpx", "numpy", "tritonclient", "google.protobuf", "pydantic", "opentelemetry", "torch"}
+    code = f"import sys, trident_client; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

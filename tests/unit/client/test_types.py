@@ -1,0 +1,20 @@
+"""The public types are those that public_types.py says, and its mistakes are found."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_user_s_type_checker_sees_what_the_client_promises(tmp_path):
+    """Every `assert_type` holds, and every `type: ignore` is needed."""
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    command = [
+        sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path),
+        "--follow-imports", "silent", str(Path(__file__).with_name("public_types.py")),
+    ]  # fmt: skip
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
