@@ -184,11 +184,19 @@ class GrpcCall:
             raise not_triton(self._target, str(exc), "gRPC") from exc
 
     async def _end(self) -> None:
+        reading = asyncio.create_task(self._read_to_end())  # `asyncio.wait_for` can lose a cancel before Python 3.12
         try:
-            while await asyncio.wait_for(self._call.read(), _END_TIMEOUT_S) is not grpc.aio.EOF:
-                pass
-        except asyncio.TimeoutError:
-            self._call.cancel()
+            done, _ = await asyncio.wait([reading], timeout=_END_TIMEOUT_S)
+            if done:
+                reading.result()
+            else:
+                self._call.cancel()
+        finally:
+            reading.cancel()
+
+    async def _read_to_end(self) -> None:
+        while await self._call.read() is not grpc.aio.EOF:
+            pass
 
 
 def translated(exc: Any, target: str, *, has_begun: bool) -> TridentError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from trident.cli import bench_load
 
+if TYPE_CHECKING:
     from trident.server.running import Server
 
 app = typer.Typer(help="Measure, side by side and in turn.", no_args_is_help=True)
@@ -41,12 +42,12 @@ def overhead(
     from trident.bench import overhead as bench
     from trident.bench.report import overhead_json, overhead_table
 
-    with _served(engine) as (directory, server):
+    with own_server(engine) as (directory, server):
         measured = bench.measure(
             directory, server.grpc_url, concurrency, prompt_words, max_tokens, repeats, report=_progress
         )
-        raw, served = asyncio.run(measured)
-    typer.echo(overhead_json(raw, served) if json_output else overhead_table(raw, served))
+        raw, ensemble = asyncio.run(measured)
+    typer.echo(overhead_json(raw, ensemble) if json_output else overhead_table(raw, ensemble))
 
 
 @app.command()
@@ -97,7 +98,7 @@ def engine_(
         )
         return {**ratios(raw, served), **added_ttft(raw, served), **dataclasses.asdict(shared)}
 
-    with _served(engine) as (directory, server):
+    with own_server(engine) as (directory, server):
         found = asyncio.run(measure(directory, server.grpc_url))
     _show(found, json_output)
 
@@ -115,15 +116,70 @@ def pipeline(
     from trident.bench import pipeline as bench
     from trident.bench.stream_client import Workload
 
-    with _served(engine) as (directory, server):
+    with own_server(engine) as (directory, server):
         workload = Workload(streams, max_tokens, prompt_words, seed=0)
         found = bench.measure(directory, server, workload, repeats, _progress)
         given = {"streams": streams, "response_delay_ms": server.settings.response_delay_ms}
     _show({**given, **dataclasses.asdict(found)}, json_output)
 
 
+@app.command()
+def client(
+    engine: str = typer.Option("replay-smollm2", help="Engine, a simulated one as a rule: a name or a path."),
+    streams: int = typer.Option(8, min=1, help="Streams at once."),
+    max_tokens: int = typer.Option(1000, min=2, help="Tokens of each completion; EOS is ignored."),
+    repeats: int = REPEATS,
+    json_output: bool = JSON,
+) -> None:
+    """What the client costs for each streamed response, beside bare tritonclient; CPU time, each in its own process."""
+    from trident.bench import client as bench
+
+    with own_server(engine) as (_, server):
+        workload = bench.ClientWorkload(streams, max_tokens)
+        found = bench.measure(server.grpc_url, server.http_url, workload, repeats, _progress)
+    _show({"streams": streams, **dataclasses.asdict(found)}, json_output)
+
+
+@app.command()
+def peers(
+    engine: str | None = ENGINE,
+    llama_server: str = typer.Option("llama-server", help="llama.cpp's server: a name on the PATH, or a path."),
+    gguf: list[Path] = typer.Option([], exists=True, dir_okay=False, help="Its model; repeat for several precisions."),
+    vllm: str = typer.Option("vllm", help="vLLM's command (its CPU build): a name on the PATH, or a path."),
+    transformers: str = typer.Option("transformers", help="transformers' command: a name on the PATH, or a path."),
+    checkpoint: Path | None = typer.Option(
+        None, exists=True, file_okay=False, help="Hugging Face checkpoint for vLLM and transformers."
+    ),
+    concurrency: list[int] = typer.Option([1, 8, 32], min=1, help="Streams at once; repeat for several."),
+    prompt_tokens: int = typer.Option(64, min=8, help="Tokens of each prompt, or one or two more."),
+    max_tokens: int = typer.Option(64, min=2, help="Tokens of each completion; EOS is ignored."),
+    repeats: int = REPEATS,
+    json_output: bool = JSON,
+) -> None:
+    """What one would pick instead on this CPU: llama-server, vLLM, transformers, the raw engine; those installed."""
+    import asyncio
+
+    from trident.bench import peers as bench
+    from trident.bench.peers_servers import Load, find_peers
+    from trident.bench.report import as_json
+
+    load = Load(max(concurrency), max_seq_tokens=prompt_tokens + max_tokens + 8)
+    found, left_out = find_peers(load, llama_server, gguf, vllm, transformers, checkpoint)
+    workload = bench.PeersWorkload(concurrency, prompt_tokens, max_tokens)
+    with bench.started(found, left_out, _progress) as running, own_server(engine) as (directory, server):
+        measured = bench.measure(directory, server.grpc_url, running, workload, repeats, left_out, _progress)
+        comparison = asyncio.run(measured)
+    as_text = as_json(bench.comparison_json(comparison)) if json_output else bench.comparison_table(comparison)
+    typer.echo(as_text)
+
+
+app.command()(bench_load.serve)
+app.command()(bench_load.compare)
+app.command("perf-analyzer")(bench_load.perf_analyzer)
+
+
 @contextmanager
-def _served(engine: str | None) -> Iterator[tuple[Path, Server]]:
+def own_server(engine: str | None) -> Iterator[tuple[Path, Server]]:
     """A server of its own on free ports, and the directory of the engine that it serves."""
     from trident.manifest import find_engine
     from trident.server.ports import free_ports

@@ -38,7 +38,7 @@ def find_runtime(image: Path = IMAGE, package: str = PACKAGE) -> Runtime:
         HostError: neither is there, or a stub for this Python, or Python's shared library.
     """
     if importlib.util.find_spec(package) is None and (image / "bin" / "tritonserver").is_file():
-        root, libraries = image, ()
+        root, libraries = image, tuple[Path, ...]()
         stub = image / "backends" / "python" / STUB  # one, for the image's own Python
     else:
         root = wheel_root(package)
