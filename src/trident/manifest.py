@@ -118,9 +118,7 @@ class QuantizationFacts(_Part):
     """How the weights were made smaller; without one they are as in the source."""
 
     algorithm: str  # the tool's name for it: "int4_sym", "FP8", "W4A16_AWQ"
-    group_size: int | None = Field(
-        default=None, ge=1
-    )  # weights that share a scale; None: no groups
+    group_size: int | None = Field(default=None, ge=1)  # weights that share a scale; None: no groups
     calibration_samples: int = Field(default=0, ge=0)  # 0: no data was used
     calibration_sha256: Sha256 | None = None  # of the text
 
