@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from trident.errors import ContentBlockedError, DeadlineExceededError, PromptToo
 from trident.server.ports import free_ports
 from trident.server.running import running_server
 from trident_client import Client, TemplatePrompt
-from trident_client.completion import assemble
+from trident_client.completion import Delta, assemble
 
 COUNTING = "10, 11, 12, 13, 14,"  # no near ties
 DAYS = "Monday, Tuesday, Wednesday,"
@@ -79,7 +80,10 @@ def deltas_of(server, protocol, is_streaming, prompt, **parameters):
     """Every delta of one completion; of a whole answer the one."""
     with Client(getattr(server, f"{protocol}_url"), protocol) as client:
         if not is_streaming:
-            return [client.generate(prompt, **parameters)]
+            whole = client.generate(prompt, **parameters)
+            return [
+                Delta(**{each.name: getattr(whole, each.name) for each in fields(Delta) if hasattr(whole, each.name)})
+            ]
         with client.stream(prompt, **parameters) as stream:
             return list(stream)
 

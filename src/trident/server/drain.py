@@ -24,7 +24,10 @@ def drain(settings: Settings, drain_file: Path, is_alive: Callable[[], bool]) ->
     The engine model must say for a while that nothing runs: what it says may be that old, and the last responses have
     postprocessing before them.
     """
-    drain_file.touch()
+    try:
+        drain_file.touch()
+    except FileNotFoundError:  # it went away by itself, and its folder with it
+        return True
     start = time.monotonic()
     idle_since: float | None = None
     while is_alive():

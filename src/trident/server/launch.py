@@ -90,7 +90,8 @@ def make_home(runtime: Runtime) -> Path:
     backend = home / "backends" / "python"
     backend.mkdir(parents=True)
     for part in runtime.python_backend.iterdir():
-        (backend / part.name).symlink_to(part)
+        if part.name != STUB:  # NVIDIA's image has it here, the wheel elsewhere
+            (backend / part.name).symlink_to(part)
     (backend / STUB).symlink_to(runtime.stub)
     installed = runtime.python_backend.with_name(BACKEND)
     if installed.is_dir():

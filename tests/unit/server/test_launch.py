@@ -1,5 +1,7 @@
 """What the server is started with keeps the promises that only its arguments can keep."""
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,11 @@ def test_a_home_holds_the_backend_with_the_stub_beside_it(launch, monkeypatch, t
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     home = make_home(launch.runtime)
     assert {path.name for path in (home / "backends" / "python").iterdir()} == {"libtriton_python.so", STUB}
+
+
+def test_the_stub_may_lie_in_the_backends_own_folder_as_in_nvidias_image(launch):
+    stub = launch.runtime.python_backend / STUB
+    stub.touch()
+    home = make_home(dataclasses.replace(launch.runtime, stub=stub))
+    assert (home / "backends" / "python" / STUB).resolve() == stub.resolve()
+    shutil.rmtree(home)
