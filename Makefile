@@ -36,7 +36,7 @@ test: $(VENV)/.dev engine  ## Run every tier that can run here
 
 # Apart, because the quantizers hold transformers and its companions back to older versions.
 $(BUILD_VENV)/.build: pyproject.toml constraints-build.txt
-	$(PYTHON) -m venv $(BUILD_VENV)
+	$(PYTHON) -m venv $(BUILD_VENV) || $(PYTHON) -m virtualenv $(BUILD_VENV)
 	@echo "Installing PyTorch and the quantizers into $(BUILD_VENV): one to several GB"
 	$(BUILD_VENV)/bin/python -m pip install --quiet --constraint constraints-build.txt --editable '.[cpu,build,registry,dev]'
 	@# optimum-intel asks for torchvision; nothing here needs it, and beside a CPU build of PyTorch its import fails
@@ -45,7 +45,7 @@ $(BUILD_VENV)/.build: pyproject.toml constraints-build.txt
 
 # Beside the environment that builds: the image's own packages, TensorRT-LLM among them, as they are.
 .venv-gpu/.ready: $(BUILD_VENV)/.build
-	$(PYTHON) -m venv --system-site-packages .venv-gpu
+	$(PYTHON) -m venv --system-site-packages .venv-gpu || $(PYTHON) -m virtualenv --system-site-packages .venv-gpu
 	$(PYTHON) -m pip list --format=freeze --exclude pip > .venv-gpu/image.txt
 	.venv-gpu/bin/python -m pip install --quiet --constraint .venv-gpu/image.txt --editable '.[safety]' \
 		hypothesis pytest pytest-timeout

@@ -6,15 +6,16 @@ it had to assume is said in the report.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trident.engines.tensorrt_llm_arguments import SECTIONS
 from trident.errors import RepositoryError
 from trident.manifest import EngineKind
 from trident.migrate_source import FoundRepository
+from trident.migrate_tables import LLMAPI_ARGUMENTS_LEFT_OUT
 from trident.repository_cpp import OPTIONS
 
 # TensorRT-LLM's name of a quantization -> a recipe's precision.
@@ -49,7 +50,11 @@ def migrate(found: FoundRepository) -> Migration:
     Raises:
         RepositoryError: a value that cannot be read as what it must be; names it.
     """
-    migration = _from_llmapi(found) if found.llm_arguments is not None else _from_engine(found)
+    try:
+        migration = _from_llmapi(found) if found.llm_arguments is not None else _from_engine(found)
+    except (TypeError, ValueError) as exc:  # of a number in model.yaml or config.json that is none
+        where = "tensorrt_llm/1/model.yaml" if found.llm_arguments is not None else "the engine's config.json"
+        raise RepositoryError(f"{found.path}: {where} has a value that cannot be read: {exc}") from exc
     migration.settings["TRIDENT_ENGINE"] = migration.recipe["name"]
     return migration
 
@@ -73,6 +78,8 @@ def _from_engine(found: FoundRepository) -> Migration:
     if kv_cache := _KV_CACHES.get(str(quantization.get("kv_cache_quant_algo"))):
         recipe["quantization"] = {"kv_cache": kv_cache}
     recipe |= _parallelism(mapping.get("tp_size", 1), mapping.get("pp_size", 1))
+    if mapping.get("cp_size", 1) != 1:
+        assumed.append(f"the engine has cp_size {mapping['cp_size']}: context parallelism is not served, tp and pp are")
     recipe["limits"] = _limits(found, build, _kv_cache(found), assumed)
     num_beams = int(build.get("max_beam_width") or 1) if config else _read(found, "max_beam_width", int, "1")
     if num_beams > 1:
@@ -88,10 +95,13 @@ def _from_engine(found: FoundRepository) -> Migration:
 def _from_llmapi(found: FoundRepository) -> Migration:
     arguments = dict(found.llm_arguments or {})
     model = str(arguments.pop("model"))
-    for key in ("backend", "triton_config"):
-        arguments.pop(key, None)
-    cache = dict(arguments.pop("kv_cache_config", None) or {})
+    arguments.pop("triton_config", None)
+    backend = arguments.pop("backend", None) or "pytorch"
+    sections = {name: arguments.pop(name) for name in SECTIONS if isinstance(arguments.get(name), dict)}
+    cache = sections.setdefault("kv_cache_config", {}).copy()
     assumed = ["precision is bf16 here; a quantized checkpoint is served as its own config says: name its precision"]
+    if backend != "pytorch":
+        assumed.append(f"backend {backend}: the recipe is for the PyTorch backend")
     recipe: dict[str, Any] = {
         "name": _recipe_name(model.rpartition("/")[2]),
         "kind": EngineKind.TENSORRT_LLM_PYTORCH.value,
@@ -99,18 +109,35 @@ def _from_llmapi(found: FoundRepository) -> Migration:
         "source": _source(model, assumed),
         **_parallelism(arguments.pop("tensor_parallel_size", 1), arguments.pop("pipeline_parallel_size", 1)),
     }
-    size = {"kv_cache_fraction": float(cache.pop("free_gpu_memory_fraction", _DEFAULT_FRACTION))}
+    size = {"kv_cache_fraction": float(cache.pop("free_gpu_memory_fraction", None) or _DEFAULT_FRACTION)}
     if (tokens := cache.pop("max_tokens", None)) is not None:
         size = {"kv_cache_tokens": tokens}
     names = ("max_input_len", "max_seq_len", "max_batch_size", "max_num_tokens")
     build = {name: arguments.pop(name) for name in names if arguments.get(name) is not None}
     recipe["limits"] = _limits(found, build, size, assumed)
-    rest = arguments | {f"kv_cache_config.{key}": value for key, value in cache.items()}
-    scalars = {key: value for key, value in rest.items() if isinstance(value, (str, int, float, bool))}
-    assumed += [f"{key} of model.yaml is no single value and was left out" for key in rest if key not in scalars]
-    if scalars:
-        recipe["options"] = scalars
+    if options := _llm_options(arguments, sections | {"kv_cache_config": cache}, assumed):
+        recipe["options"] = options
     return Migration(recipe, {}, assumed)
+
+
+def _llm_options(
+    arguments: Mapping[str, Any], sections: Mapping[str, Mapping[str, Any]], assumed: list[str]
+) -> dict[str, Any]:
+    """Options of the recipe: what is left of model.yaml, without what the engine's loader sets or refuses itself."""
+    rest = dict(arguments)
+    for name, section in sections.items():
+        rest |= {f"{name}.{key}": value for key, value in section.items()}
+    options = {}
+    for key, value in rest.items():
+        if value is None:
+            continue
+        if key in LLMAPI_ARGUMENTS_LEFT_OUT:
+            assumed.append(f"{key} of model.yaml was left out: {LLMAPI_ARGUMENTS_LEFT_OUT[key]}")
+        elif isinstance(value, (str, int, float, bool)):
+            options[key] = value
+        else:
+            assumed.append(f"{key} of model.yaml is no single value and was left out")
+    return options
 
 
 def _part(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -213,20 +240,3 @@ def _bool(text: str) -> bool:
     if text.lower() not in {"true", "false", "1", "0"}:
         raise ValueError(text)
     return text.lower() in {"true", "1"}
-
-
-def recipe_toml(recipe: Mapping[str, Any]) -> str:
-    """The recipe as TOML: scalars first, then a section for each part."""
-    lines = [f"{key} = {_toml(value)}" for key, value in recipe.items() if not isinstance(value, dict)]
-    for name, part in recipe.items():
-        if isinstance(part, dict):
-            lines += ["", f"[{name}]", *(f"{_toml_key(key)} = {_toml(value)}" for key, value in part.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _toml_key(key: str) -> str:
-    return f'"{key}"' if "." in key else key
-
-
-def _toml(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)  # of strings, numbers and booleans TOML's own writing too

@@ -1,8 +1,10 @@
-"""What a migration says: where each parameter and tensor of the repository went, or that it has no equivalent."""
+"""What a migration writes: the recipe as TOML, and where each parameter and tensor of the repository went."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from trident.contract import ENGINE, ENSEMBLE, POSTPROCESSING, PREPROCESSING
 from trident.migrate import Migration
@@ -17,6 +19,23 @@ _SAYS = {
     Goes.CPP: "C++ profile",
     Goes.NONE: "**none**",
 }
+
+
+def recipe_toml(recipe: Mapping[str, Any]) -> str:
+    """The recipe as TOML: scalars first, then a section for each part."""
+    lines = [f"{key} = {_toml(value)}" for key, value in recipe.items() if not isinstance(value, dict)]
+    for name, part in recipe.items():
+        if isinstance(part, dict):
+            lines += ["", f"[{name}]", *(f"{_toml_key(key)} = {_toml(value)}" for key, value in part.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_key(key: str) -> str:
+    return f'"{key}"' if "." in key else key
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)  # of strings, numbers and booleans TOML's own writing too
 
 
 def report(found: FoundRepository, migration: Migration) -> str:

@@ -215,3 +215,17 @@ LLMAPI: dict[str, dict[str, Renamed]] = {
         "total_draft_tokens": Renamed("total_draft_tokens"),
     },
 }
+
+# Arguments of `llmapi`'s model.yaml that are no options of a recipe: the engine's loader sets or refuses them.
+LLMAPI_ARGUMENTS_LEFT_OUT: dict[str, str] = {
+    "tokenizer": "the engine directory has the checkpoint's own",
+    "trust_remote_code": "code of a checkpoint's author never runs here",
+    "num_postprocess_workers": "text is made by Trident's own postprocessing",
+    "guided_decoding_backend": "guides are served, by xgrammar",
+    "enable_iter_perf_stats": "it is always on",
+    "max_beam_width": "this kind has no beam search",
+    "context_parallel_size": "context parallelism is not served, tp and pp are",
+    "speculative_config": "say it in the recipe ([speculation])",
+    "enable_lora": "name the adapters in the recipe ([lora])",
+    "lora_config": "name the adapters in the recipe ([lora])",
+}

@@ -127,6 +127,20 @@ def test_every_setting_in_an_image_is_one(path):
     assert str(read_settings(given).engines) == "/engines"
 
 
+@dockerfiles
+def test_caches_lie_in_the_volume_for_them(path):
+    """What is compiled at run time is loaded from there again; `/tmp` is mounted noexec."""
+    found = environment(instructions(path))
+    volume = next(json.loads(value)[0] for name, value in instructions(path) if name == "VOLUME")
+    caches = [value for name, value in found.items() if name == "HOME" or name.endswith("_CACHE_DIR")]
+    assert len(caches) == (2 if path.suffix == ".gpu" else 1)
+    assert all(Path(cache).is_relative_to(volume) for cache in caches)
+    assert all(
+        any(mount.endswith(f":{volume}") for mount in COMPOSE["services"][name]["volumes"])
+        for name in ("cpu", "gpu", "builder")
+    )
+
+
 def test_the_compose_file_keeps_the_specification():
     schema = json.loads((Path(__file__).parent / "compose_spec" / "compose-spec.json").read_text())
     jsonschema.validate(COMPOSE, schema)

@@ -107,6 +107,14 @@ def test_the_leader_names_every_node_of_its_group(pods, tmp_path):
 def test_only_leaders_are_called_and_only_by_the_gateway(documents):
     assert documents["Service"]["spec"]["selector"]["role"] == "leader"
     policy = documents["NetworkPolicy"]["spec"]
-    assert policy["policyTypes"] == ["Ingress"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
     for rule in policy["ingress"]:
         assert rule["from"]
+
+
+def test_from_inside_only_the_group_and_dns_are_reached(documents):
+    policy = documents["NetworkPolicy"]["spec"]
+    group, dns = policy["egress"]
+    assert group == {"to": [{"podSelector": policy["podSelector"]}]}
+    assert dns["to"]
+    assert {each["port"] for each in dns["ports"]} == {53}

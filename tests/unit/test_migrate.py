@@ -8,14 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.contract.test_repository import LEFT_OUT
+from tests.unit.engines.tensorrt_llm_engines import manifest_of
 from tests.unit.nvidia_repositories import MODELS, write_engine_repository, write_llmapi_repository
 from trident.cli import app
 from trident.contract import ENSEMBLE
+from trident.engines.tensorrt_llm_arguments import llm_arguments
 from trident.errors import RepositoryError
 from trident.migrate import migrate
 from trident.migrate_report import report, tables
 from trident.migrate_source import read_repository
-from trident.migrate_tables import LLMAPI, PARAMETERS, TENSORS_LEFT_OUT, Goes
+from trident.migrate_tables import LLMAPI, LLMAPI_ARGUMENTS_LEFT_OUT, PARAMETERS, TENSORS_LEFT_OUT, Goes
 from trident.settings import read_settings
 from trident.upstream import read_upstream
 from trident_build.recipe import Recipe, read_recipe
@@ -142,15 +144,48 @@ def test_llmapi_becomes_an_engine_of_the_pytorch_kind(tmp_path):
         tmp_path,
         "model: meta-llama/Llama-3.1-8B-Instruct\nbackend: pytorch\ntensor_parallel_size: 2\n"
         "kv_cache_config:\n  free_gpu_memory_fraction: 0.8\n  enable_block_reuse: false\nmax_batch_size: 32\n"
-        "cuda_graph_config: {batch_sizes: [1, 2]}\ntriton_config:\n  decoupled: true\n",
+        "cuda_graph_config: {batch_sizes: [1, 2], enable_padding: true}\ntriton_config:\n  decoupled: true\n",
     )
     recipe, text, settings = migrated(repository, tmp_path)
     assert (recipe.kind.value, recipe.source.locator) == ("tensorrt_llm_pytorch", "hf:meta-llama/Llama-3.1-8B-Instruct")
     assert (recipe.parallelism.tp, recipe.limits.kv_cache_fraction, recipe.limits.max_num_seqs) == (2, 0.8, 32)
-    assert recipe.options == {"kv_cache_config.enable_block_reuse": False}
-    assert "cuda_graph_config of model.yaml is no single value and was left out" in text
+    assert recipe.options == {"kv_cache_config.enable_block_reuse": False, "cuda_graph_config.enable_padding": True}
+    assert "cuda_graph_config.batch_sizes of model.yaml is no single value and was left out" in text
     assert "| `sampling_param_max_tokens` | input | `max_tokens` | required |" in text
     assert settings == {"TRIDENT_ENGINE": "llama-3.1-8b-instruct"}
+
+
+def test_an_engine_with_the_options_of_a_model_yaml_is_not_refused_for_them(tmp_path):
+    """What Trident sets itself, or never lets run, is left out of the recipe and named in the report."""
+    repository = write_llmapi_repository(
+        tmp_path,
+        "model: Qwen/Qwen3-8B\nbackend: _autodeploy\ntokenizer: Qwen/Qwen3-8B\ntrust_remote_code: true\n"
+        "max_beam_width: 1\nnum_postprocess_workers: 4\nguided_decoding_backend: xgrammar\n"
+        "enable_iter_perf_stats: true\nenable_lora: true\n"
+        "context_parallel_size: 1\nspeculative_config: {decoding_type: NGram}\nlora_config: {max_loras: 2}\n"
+        "scheduler_config: {capacity_scheduler_policy: MAX_UTILIZATION}\nmax_seq_len: null\n"
+        "kv_cache_config: {free_gpu_memory_fraction: null, dtype: fp8}\n",
+    )
+    recipe, text, _ = migrated(repository, tmp_path)
+    assert recipe.options == {
+        "scheduler_config.capacity_scheduler_policy": "MAX_UTILIZATION",
+        "kv_cache_config.dtype": "fp8",
+    }
+    manifest = manifest_of(recipe.kind, options=recipe.options)
+    assert llm_arguments(tmp_path, manifest)["kv_cache_config"]["dtype"] == "fp8"
+    for name, reason in LLMAPI_ARGUMENTS_LEFT_OUT.items():
+        assert f"{name} of model.yaml was left out: {reason}" in text
+    assert "backend _autodeploy: the recipe is for the PyTorch backend" in text
+
+
+@pytest.mark.parametrize(
+    "line", ["tensor_parallel_size: two", "max_batch_size: [1]", "kv_cache_config: {free_gpu_memory_fraction: most}"]
+)
+def test_a_number_that_is_none_in_model_yaml_is_one_line(tmp_path, line):
+    repository = write_llmapi_repository(tmp_path, f"model: a/b\n{line}\n")
+    with pytest.raises(RepositoryError, match=r"model\.yaml has a value that cannot be read") as caught:
+        migrate(read_repository(repository))
+    assert "\n" not in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "- 1\n", "backend: pytorch\n"])

@@ -15,8 +15,7 @@ def migrate(
     """Read a repository of NVIDIA's; write the recipe, the settings, and what has no equivalent."""
     from trident.errors import RepositoryError
     from trident.migrate import migrate as migrated
-    from trident.migrate import recipe_toml
-    from trident.migrate_report import report
+    from trident.migrate_report import recipe_toml, report
     from trident.migrate_report import tables as all_tables
     from trident.migrate_source import read_repository
     from trident_build.recipe import read_recipe

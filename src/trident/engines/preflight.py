@@ -28,7 +28,7 @@ _RUNNING = {
     EngineKind.TENSORRT_LLM_PYTORCH: {},
     EngineKind.REPLAY: {},
 }
-_GPU_KINDS = (EngineKind.TENSORRT_LLM, EngineKind.TENSORRT_LLM_PYTORCH)
+GPU_KINDS = (EngineKind.TENSORRT_LLM, EngineKind.TENSORRT_LLM_PYTORCH)
 # The first GPUs that multiply in it: https://nvidia.github.io/TensorRT-LLM/reference/support-matrix.html
 _LEAST_CAPABILITY = {"fp8": 8.9, "w4a8_awq": 8.9, "nvfp4": 10.0}
 _SMI_LIMIT_S = 30
@@ -61,7 +61,7 @@ class Gpu:
 def preflight(directory: Path, manifest: Manifest, gpus: Callable[[], list[Gpu]] | None = None) -> list[Fact]:
     """Every fact about the engine in `directory`; `gpus` looks for this machine's [default: by nvidia-smi]."""
     facts = [*_files(directory, manifest), *_kind(manifest), *_versions(manifest)]
-    if manifest.kind in _GPU_KINDS:
+    if manifest.kind in GPU_KINDS:
         facts += [*_gpu(directory, manifest, (gpus or find_gpus)()), *_image(manifest)]
     return [*facts, *_tokenizer(directory, manifest), *_limits(manifest)]
 

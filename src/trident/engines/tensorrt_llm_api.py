@@ -16,7 +16,7 @@ from trident.engines.tensorrt_llm_arguments import llm_arguments
 from trident.engines.tensorrt_llm_limits import (
     EngineFile,
     check_beams,
-    check_salt,
+    check_since,
     check_version,
     read_engine_file,
 )
@@ -78,7 +78,7 @@ class LlmApi:
         Raises:
             UnsupportedParameterError: names the parameter.
         """
-        check_salt(request, self._version)
+        check_since(request, self._manifest.kind, self._version)
         if self._engine_file is not None:
             check_beams(request, self._engine_file.max_beam_width)
 

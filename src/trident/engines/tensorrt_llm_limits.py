@@ -19,6 +19,9 @@ from trident.text.guides import GuideKind
 
 _FIRST = (1, 0)  # LLM API stable, and both kinds
 _FIRST_WITH_SALT = (1, 1)
+# Of the PyTorch backend; before, it takes no notice of a bias, and gives the chosen id's log-probability alone.
+_FIRST_WITH_BIAS = (1, 1)  # pull request 6464 of NVIDIA/TensorRT-LLM
+_FIRST_WITH_TOP = (1, 2)
 _WITHOUT_ENGINES = (1, 3)  # docs/source/legacy/tensorrt-backend-removal.md; gone from 1.3.0rc22 on
 _MAX_TOP_K = 1024  # of the engines' own decoder, TOP_K_MAX, which takes a larger one for that
 _Version = tuple[int, int]
@@ -101,14 +104,21 @@ def check_beams(request: EngineRequest, max_beam_width: int) -> None:
         )
 
 
-def check_salt(request: EngineRequest, version: _Version) -> None:
-    """Refuse what TensorRT-LLM 1.0 lacks.
+def check_since(request: EngineRequest, kind: EngineKind, version: _Version) -> None:
+    """Refuse what came with a later TensorRT-LLM than the one that is installed.
 
     Raises:
-        UnsupportedParameterError: names the parameter.
+        UnsupportedParameterError: names the parameter and the version.
     """
-    if request.cache_salt is not None and version < _FIRST_WITH_SALT:
-        raise UnsupportedParameterError("cache_salt is not supported by this engine: it needs TensorRT-LLM 1.1")
+    asked = [("cache_salt", request.cache_salt is not None, _FIRST_WITH_SALT)]
+    if kind is EngineKind.TENSORRT_LLM_PYTORCH:
+        asked.append(("embedding_bias_words", request.logit_bias is not None, _FIRST_WITH_BIAS))
+        asked.append((f"top_logprobs={request.top_logprobs}", request.top_logprobs > 1, _FIRST_WITH_TOP))
+    for name, is_asked, first in asked:
+        if is_asked and version < first:
+            raise UnsupportedParameterError(
+                f"{name} is not supported by this engine: it needs TensorRT-LLM {first[0]}.{first[1]}"
+            )
 
 
 def has_guides(manifest: Manifest) -> bool:
@@ -162,8 +172,9 @@ def _check_limits(built: dict[str, Any], manifest: Manifest) -> None:
 
 
 def _check_mapping(mapping: dict[str, Any], manifest: Manifest) -> None:
-    for key, value in (("tp_size", manifest.parallelism.tp), ("pp_size", manifest.parallelism.pp)):
+    for key, value in (("tp_size", manifest.parallelism.tp), ("pp_size", manifest.parallelism.pp), ("cp_size", 1)):
         if mapping.get(key, 1) != value:
             raise ManifestError(
-                f"engine {manifest.name}: it was built for {key} {mapping.get(key, 1)}, its manifest says {value}"
+                f"engine {manifest.name}: it was built for {key} {mapping.get(key, 1)}, its manifest says {value}; "
+                "build it again"
             )

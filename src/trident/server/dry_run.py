@@ -6,8 +6,9 @@ import shlex
 import sys
 from pathlib import Path
 
+from trident.engines.preflight import GPU_KINDS
 from trident.errors import HostError
-from trident.manifest import EngineKind, find_engine, read_manifest
+from trident.manifest import find_engine, read_manifest
 from trident.repository_render import read_engine
 from trident.server.host import STUB, Runtime, find_runtime
 from trident.server.launch import Launch, command, environment
@@ -35,7 +36,7 @@ def dry_run(settings: Settings) -> list[str]:
         engine = read_engine(directory)
         check_profile_serves(settings, repository, engine)
         world_size = engine.world_size
-    is_gpu = manifest.kind in {EngineKind.TENSORRT_LLM, EngineKind.TENSORRT_LLM_PYTORCH}
+    is_gpu = manifest.kind in GPU_KINDS
     launch = Launch(
         settings=settings,
         runtime=_runtime(is_gpu),
@@ -45,6 +46,7 @@ def dry_run(settings: Settings) -> list[str]:
         secret=_SECRET,
         shm_prefix="trident_HOME_",
         world_size=world_size,
+        is_gpu=is_gpu,
     )
     variables = {name: value for name, value in environment(launch, _HOME, {}).items() if name.startswith(_OWN)}
     lines = [f"# {manifest.name}@{manifest.version} ({manifest.kind.value}): {_what(settings.backend, world_size)}"]

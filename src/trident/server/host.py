@@ -49,7 +49,7 @@ def find_runtime(image: Path = IMAGE, package: str = PACKAGE) -> Runtime:
         python_backend=root / "backends" / "python",
         stub=stub,
         caches=root / "caches",
-        library_path=(*libraries, find_shared_python(library_name(), library_folders())),
+        library_path=(*libraries, *unsearched(find_shared_python(library_name(), library_folders()))),
         executable_path=Path(sys.executable).parent,
     )
 
@@ -101,6 +101,17 @@ def find_shared_python(name: str, folders: tuple[Path, ...]) -> Path:
         f"'apt install libpython{version}' (Debian, Ubuntu), 'uv python install {version}', "
         f"or 'PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install {version}'"
     )
+
+
+def unsearched(folder: Path) -> tuple[Path, ...]:
+    """The folder, unless the loader searches it by itself.
+
+    Such a one must not come first in LD_LIBRARY_PATH: it would hide the CUDA libraries for older drivers (forward
+    compatibility) that NVIDIA's image has set there, since the container runtime puts the driver's own into it.
+    """
+    multiarch = sysconfig.get_config_var("MULTIARCH") or ""
+    searched = {Path(root) / part for root in ("/lib", "/usr/lib") for part in ("", multiarch)}
+    return () if folder in searched else (folder,)
 
 
 def library_name() -> str:

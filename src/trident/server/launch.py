@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trident.engines.preflight import check_preflight
+from trident.engines.preflight import GPU_KINDS, check_preflight
 from trident.manifest import find_engine, read_manifest
 from trident.repository_render import read_engine
 from trident.server.host import STUB, Runtime, find_runtime
@@ -43,6 +43,7 @@ class Launch:
     secret: str  # opens the restricted APIs
     shm_prefix: str  # of every file that this server makes in /dev/shm
     world_size: int = 1  # ranks of the engine; more than one process with the C++ backend only
+    is_gpu: bool = False  # what is served runs on NVIDIA GPUs
 
 
 def prepare(settings: Settings) -> Launch:
@@ -72,6 +73,7 @@ def prepare(settings: Settings) -> Launch:
         secret=secrets.token_hex(16),
         shm_prefix=f"trident_{token}_",
         world_size=world_size,
+        is_gpu=read_manifest(engine_directory).kind in GPU_KINDS,
     )
 
 
@@ -116,7 +118,7 @@ def command(launch: Launch, home: Path) -> list[str]:
         f"--grpc-port={settings.grpc_port}",
         f"--metrics-address={settings.host}",
         f"--metrics-port={settings.metrics_port}",
-        "--allow-gpu-metrics=false",  # no GPU here: no NVML and DCGM warnings
+        f"--allow-gpu-metrics={str(launch.is_gpu).lower()}",  # nv_gpu_*; without a GPU NVML and DCGM would warn
         "--pinned-memory-pool-byte-size=0",
         f"--http-restricted-api={RESTRICTED_APIS}:{RESTRICTED_HEADER}={launch.secret}",
         f"--grpc-restricted-protocol={RESTRICTED_APIS}:{_RESTRICTED_NAME}={launch.secret}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import re
 import time
 
 import numpy as np
@@ -312,11 +314,21 @@ def test_a_newer_version_runs_checkpoints(load_one, double, monkeypatch):
     assert len(hearer.answer(max_tokens=3)[1]) == 3
 
 
-def test_the_first_version_has_no_salt(load_one, double, monkeypatch):
-    monkeypatch.setattr(double, "__version__", "1.0.0")
+@pytest.mark.parametrize(
+    ("version", "parameters", "problem"),
+    [
+        ("1.0.0", {"cache_salt": "red"}, "cache_salt is not supported by this engine: it needs TensorRT-LLM 1.1"),
+        ("1.0.0", {"logit_bias": np.ones(VOCAB_SIZE, np.float32)}, "embedding_bias_words .* it needs TensorRT-LLM 1.1"),
+        ("1.1.0", {"wants_log_probs": True, "top_logprobs": 2}, "top_logprobs=2 .* it needs TensorRT-LLM 1.2"),
+    ],
+)
+def test_what_came_with_a_later_version_is_refused_by_name(load_one, double, monkeypatch, version, parameters, problem):
+    monkeypatch.setattr(double, "__version__", version)
     hearer = load_one(PYTORCH)
-    sequence, _ = hearer.answer(cache_salt="red")
+    sequence, _ = hearer.answer(**parameters)
     assert isinstance(hearer.ends[sequence], UnsupportedParameterError)
+    assert re.match(problem, hearer.ends[sequence].message)
+    assert len(hearer.answer(max_tokens=3, wants_log_probs=True, top_logprobs=1)[1]) == 3
 
 
 def test_an_engine_of_another_version_is_refused_before_it_is_loaded(load_one, double, monkeypatch):
@@ -345,6 +357,12 @@ def test_an_engine_for_other_gpus_or_with_a_part_missing_is_refused(tmp_path):
     write_engine(tmp_path, manifest)
     with pytest.raises(ManifestError, match="it was built for tp_size 1, its manifest says 2"):
         TensorRtLlmEngine(tmp_path, manifest_of(ENGINE, parallelism=Parallelism(tp=2)))
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["pretrained_config"]["mapping"]["cp_size"] = 2
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ManifestError, match="it was built for cp_size 2, its manifest says 1; build it again"):
+        TensorRtLlmEngine(tmp_path, manifest)
+    write_engine(tmp_path, manifest)
     (tmp_path / "rank0.engine").unlink()
     with pytest.raises(ManifestError, match=r"rank0\.engine is missing; build it again"):
         TensorRtLlmEngine(tmp_path, manifest)

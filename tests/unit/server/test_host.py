@@ -1,12 +1,13 @@
 """What the machine lacks is one line that says what to install."""
 
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from trident.errors import HostError
-from trident.server.host import STUB, find_runtime, find_shared_python, find_stub, wheel_root
+from trident.server.host import STUB, find_runtime, find_shared_python, find_stub, unsearched, wheel_root
 
 
 def test_a_missing_server_says_what_to_install():
@@ -36,6 +37,13 @@ def test_the_shared_library_is_found_in_the_first_folder_that_holds_it(tmp_path)
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "libpython.so").touch()
     assert find_shared_python("libpython.so", (tmp_path / "first", tmp_path / "second")) == tmp_path / "second"
+
+
+def test_a_folder_of_the_system_never_comes_before_what_an_image_has_set(tmp_path):
+    """NVIDIA's image names CUDA's libraries for older drivers there; the system's folder has the driver's own."""
+    multiarch = sysconfig.get_config_var("MULTIARCH") or ""
+    assert unsearched(Path("/usr/lib", multiarch)) == unsearched(Path("/usr/lib")) == ()
+    assert unsearched(tmp_path) == (tmp_path,)
 
 
 def test_every_part_of_the_installed_server_is_there():

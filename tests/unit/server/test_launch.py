@@ -51,6 +51,12 @@ def test_every_listener_is_bound_to_the_configured_host(launch):
     assert "--grpc-port=9001" in arguments
 
 
+@pytest.mark.parametrize(("is_gpu", "argument"), [(True, "true"), (False, "false")])
+def test_metrics_of_gpus_are_there_where_they_are_used(launch, is_gpu, argument):
+    arguments = command(dataclasses.replace(launch, is_gpu=is_gpu), Path("/home"))
+    assert f"--allow-gpu-metrics={argument}" in arguments
+
+
 def test_model_processes_get_the_engine_the_settings_and_this_environment(launch):
     variables = environment(launch, Path("/home-of-one"), {"PATH": "/bin", "TRIDENT_GRPC_PORT": "1", "HOME": "/root"})
     assert variables["TRIDENT_ENGINE_DIRECTORY"] == "/home-of-one/engine"
