@@ -60,8 +60,10 @@ ANY_NUMBER = Sequence((_MINUS, _ANY_WHOLE, _ANY_FRACTION, _ANY_EXPONENT))
 
 def integers(low: Bound | None, high: Bound | None) -> Node | None:
     """Every integer in the range, of at most 18 digits; None when there is none."""
-    first = -_MOST if low is None else max(-_MOST, _floor(low.value) + (low.is_open or _fraction(low.value) != ""))
-    last = _MOST if high is None else min(_MOST, _floor(high.value) - (high.is_open and _fraction(high.value) == ""))
+    first = -_MOST if low is None else max(-_MOST, _floor(low.value) + (low.is_open or low.value != _floor(low.value)))
+    last = (
+        _MOST if high is None else min(_MOST, _floor(high.value) - (high.is_open and high.value == _floor(high.value)))
+    )
     branches = [Sequence((_text("-"), part)) for part in _whole(max(1, -last), -first)]
     return _either([*branches, *_whole(max(0, first), last)])
 

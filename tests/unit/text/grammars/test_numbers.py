@@ -74,6 +74,11 @@ def test_what_is_no_json_number_is_in_no_range():
         assert not holds(numbers(Bound(Decimal(-5)), None), text)
 
 
+def test_a_bound_a_breath_below_an_integer_is_not_rounded_to_it():
+    assert not holds(integers(Bound(Decimal("-1.2E-177")), None), "-1")
+    assert holds(integers(Bound(Decimal("-1.2E-177")), None), "0")
+
+
 def test_an_empty_range_is_none():
     assert integers(Bound(Decimal("0.1")), Bound(Decimal("0.9"))) is None
     assert numbers(Bound(Decimal(1), is_open=True), Bound(Decimal(1))) is None
