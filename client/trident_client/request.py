@@ -9,7 +9,7 @@ from typing import Any
 from trident.errors import InvalidRequestError
 from trident_client.interface import TRIDENT, TRIDENT_ENGINE, ModelInterface
 from trident_client.sampling import Sampling, input_of, inputs_of, to_json
-from trident_client.tensor import Input
+from trident_client.tensor import Input, flattened
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ def build_cancel(request_id: str, engine_model: str, interface: ModelInterface =
 
 def _num_sequences(sampling: Sampling) -> int:
     """Each is a response of its own, of which `generate` over HTTP cannot carry two."""
-    return sampling.num_return_sequences or 1
+    values, _ = flattened("num_return_sequences", sampling.num_return_sequences or 1)
+    return int(max(values))
 
 
 def _prompt_inputs(prompt: Prompt) -> dict[str, str]:

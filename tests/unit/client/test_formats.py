@@ -204,6 +204,12 @@ def test_a_prompt_that_cannot_be_sent_is_refused(prompt):
         build_request("id", "ensemble", prompt, Sampling(), is_streaming=True)
 
 
+@pytest.mark.parametrize("count", [2, [2]])
+def test_several_sequences_are_streamed_however_their_number_is_written(count):
+    """Over HTTP `generate` carries one response only."""
+    assert build_request("id", "ensemble", "Hi", Sampling(num_return_sequences=count), is_streaming=False).is_streaming
+
+
 def test_a_completion_is_the_text_of_all_and_the_end_of_the_last():
     deltas = [Delta("a"), Delta("b"), Delta("", "length", 3, 2)]
     assert assemble("id", deltas) == Completion("id", "ab", "length", 3, 2)
