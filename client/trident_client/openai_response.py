@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trident.errors import TridentError, codes_of
+from trident.errors import RateLimitError, TridentError, codes_of
 from trident_client.completion import Completion
 
 Json = dict[str, Any]
@@ -41,7 +41,12 @@ def completion_body(completion: Completion, model: str, created: int) -> Json:
 def error_body(error: TridentError) -> Json:
     """The value of `error` in a body: all four keys."""
     codes = codes_of(error)
-    return {"message": error.message, "type": codes.openai_type, "param": None, "code": codes.openai_code}
+    return {
+        "message": error.message,
+        "type": error.kind if isinstance(error, RateLimitError) else codes.openai_type,
+        "param": error.param,
+        "code": error.code or codes.openai_code,
+    }
 
 
 def usage_of(completion: Completion) -> Json:

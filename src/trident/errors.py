@@ -4,7 +4,12 @@
     |-- InvalidRequestError        the request is wrong; sending it again will not help
     |   |-- UnsupportedParameterError  this engine cannot do what was asked
     |   |-- PromptTooLongError         prompt or completion beyond the engine's limits
-    |   `-- ContentBlockedError        a check of the deployment's policy refuses this text
+    |   |-- ContentBlockedError        a check of the deployment's policy refuses this text
+    |   `-- RequestTooLargeError       a body or a file beyond the gateway's bounds
+    |-- AuthenticationError        the gateway does not know this key
+    |-- PermissionDeniedError      it does, but the key may not do this
+    |-- RateLimitError             more than the key or its tenant may ask in this time
+    |-- QuotaError                 the day's budget is spent
     |-- NotFoundError              no such model, engine or request
     |-- QueueFullError             try again later, here or elsewhere
     |-- UnavailableError           the server is not there, not ready, or went away
@@ -27,10 +32,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 
 class TridentError(Exception):
-    """Root of every error that Trident raises on purpose."""
+    """Root of every error that Trident raises on purpose.
+
+    `param`: what in the request is wrong, as a path (`messages[0].role`); `code`: a finer one than the leaf's own in
+    OpenAI's error object.
+    """
+
+    def __init__(self, message: str = "", *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
 
     @property
     def message(self) -> str:
@@ -56,6 +71,33 @@ class ContentBlockedError(InvalidRequestError):
     def __init__(self, message: str, check: str = "") -> None:
         super().__init__(message)
         self.check = check  # its name, for a metric's label
+
+
+class RequestTooLargeError(InvalidRequestError):
+    """A body or a file beyond the gateway's bounds."""
+
+
+class AuthenticationError(TridentError):
+    """No key, or one that is not known, has expired or was revoked."""
+
+
+class PermissionDeniedError(TridentError):
+    """The key is known and may not do this."""
+
+
+class RateLimitError(TridentError):
+    """More than the key or its tenant may ask in this time."""
+
+    def __init__(
+        self, message: str, *, retry_after_s: float = 1.0, kind: Literal["requests", "tokens"] = "requests"
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.kind = kind
+
+
+class QuotaError(TridentError):
+    """The day's budget is spent; asking again today does not help."""
 
 
 class NotFoundError(TridentError):
@@ -132,6 +174,13 @@ CODES: dict[type[TridentError], Codes] = {
     ContentBlockedError: Codes(
         "INVALID_ARG", "INVALID_ARGUMENT", 400, "invalid_request_error", "content_policy_violation", 2
     ),
+    RequestTooLargeError: Codes(
+        "INVALID_ARG", "INVALID_ARGUMENT", 413, "invalid_request_error", "request_too_large", 2
+    ),
+    AuthenticationError: Codes("INVALID_ARG", "UNAUTHENTICATED", 401, "invalid_request_error", "invalid_api_key", 2),
+    PermissionDeniedError: Codes("INVALID_ARG", "PERMISSION_DENIED", 403, "permission_error", "permission_denied", 2),
+    RateLimitError: Codes("UNAVAILABLE", "RESOURCE_EXHAUSTED", 429, "requests", "rate_limit_exceeded", 1),
+    QuotaError: Codes("UNAVAILABLE", "RESOURCE_EXHAUSTED", 429, "insufficient_quota", "insufficient_quota", 1),
     NotFoundError: Codes("NOT_FOUND", "NOT_FOUND", 404, "invalid_request_error", "model_not_found", 2),
     QueueFullError: Codes("UNAVAILABLE", "UNAVAILABLE", 503, "server_error", "overloaded", 1),
     UnavailableError: Codes("UNAVAILABLE", "UNAVAILABLE", 503, "server_error", "unavailable", 1),

@@ -65,6 +65,7 @@ class Settings(BaseModel):
 
 
 # Set by `trident serve` for the model processes; not settings of their own.
+GATEWAY_PREFIX = PREFIX + "GATEWAY_"  # the gateway's own settings, read in `trident.gateway.config`
 INTERNAL_VARIABLES = frozenset({"TRIDENT_ENGINE_DIRECTORY", "TRIDENT_DRAIN_FILE", "TRIDENT_FOLLOWED_FOLDER"})
 
 
@@ -77,7 +78,7 @@ def read_settings(environ: Mapping[str, str] | None = None, /, **options: Any) -
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX) or variable in INTERNAL_VARIABLES:
+        if not variable.startswith(PREFIX) or variable.startswith(GATEWAY_PREFIX) or variable in INTERNAL_VARIABLES:
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name not in Settings.model_fields:

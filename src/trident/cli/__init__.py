@@ -22,6 +22,7 @@ from trident.cli import (
     demo,
     doctor,
     engines,
+    gateway,
     generate,
     metrics,
     migrate,
@@ -70,6 +71,7 @@ app.add_typer(eval_.app, name="eval")
 app.add_typer(repository.app, name="repository")
 app.command("migrate")(migrate.migrate)
 app.command("serve")(serve.serve)
+app.command("gateway")(gateway.gateway)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("batch")(batch.batch)

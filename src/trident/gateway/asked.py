@@ -1,0 +1,78 @@
+"""What a client asks for and what came of it, whatever API it came by: the arrows between the gateway's parts.
+
+HTTP or gRPC -> Asked -> Router -> Decision -> Exchange -> deltas to the client, Outcome to every observer
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from trident.errors import TridentError
+from trident.gateway.identity import Identity
+from trident_client.completion import Completion
+from trident_client.request import Prompt
+from trident_client.sampling import Sampling
+
+# OpenTelemetry's gen_ai.operation.name
+Operation = Literal["chat", "text_completion", "embeddings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One generation. `request_id` is a UUID of the gateway's own: the id on Triton, in logs and in `x-request-id`."""
+
+    request_id: str
+    identity: Identity
+    operation: Operation
+    api: str  # the endpoint it came by: "chat", "completions", "responses", "generate", "kserve-grpc", ...
+    model: str  # as the client calls it
+    prompt: Prompt
+    sampling: Sampling
+    is_streaming: bool = False
+    user: str = ""  # end user and conversation, where the client tells; for sticky assignment
+    conversation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a request goes, and why: what `trident route explain` prints."""
+
+    model: str  # the route that was taken, which a rule may have chosen
+    candidates: tuple[str, ...]  # deployments, in the order in which they are asked until one begins to answer
+    reasons: tuple[str, ...]  # one line each, in the order in which they applied
+    shadow: str | None = None  # deployment that gets a copy
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a request. Complete when observers get it."""
+
+    asked: Asked
+    decision: Decision | None = None
+    deployment: str = ""  # that answered, or was asked last; empty: none was, or a cache answered
+    completion: Completion | None = None  # as far as it came
+    error: TridentError | None = None  # None: it ended, or the client left
+    is_cancelled: bool = False  # the client left
+    started_at: float = 0.0  # seconds since 1970
+    ttft_s: float | None = None  # until the first delta
+    duration_s: float = 0.0
+    num_retries: int = 0  # deployments that could not answer
+    num_input_tokens: int = 0
+    num_output_tokens: int = 0
+    num_cached_tokens: int = 0
+    cost: float = 0.0  # at the route's prices
+    cache: str = ""  # "exact" or "semantic" where a cache answered
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Who is told of every request: metrics, the log, the router's statistics, the ledger. Must not raise or block."""
+
+    def began(self, asked: Asked) -> None:
+        """It was let in."""
+        ...
+
+    def ended(self, outcome: Outcome) -> None:
+        """It is over, however it ended."""
+        ...

@@ -1,0 +1,213 @@
+"""The gateway's one file, typed: where it listens, what it stands before, who may ask, how it routes.
+
+`trident gateway --config gateway.toml`; a `TRIDENT_GATEWAY_<NAME>` variable sets a key of `[server]`. An unknown key is
+an error with the nearest known name. The parts that a rewrite of the file changes while it runs are `tenants`,
+`deployments`, `models` and `rules`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trident.errors import SettingsError, did_you_mean
+from trident.gateway.identity import Limits
+from trident.gateway.routing_rules import ModelRoute, Rule
+from trident.settings import GATEWAY_PREFIX
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(BaseModel):
+    """Where the gateway listens and what it lets in."""
+
+    model_config = _STRICT
+
+    host: str = Field("127.0.0.1", description="address to bind")
+    port: int = Field(8080, ge=0, le=65535, description="HTTP; 0: a free one")
+    grpc_port: int | None = Field(None, ge=0, le=65535, description="KServe v2 over gRPC; not served when unset")
+    workers: int = Field(1, ge=1, le=64, description="processes that answer HTTP")
+    tls_cert: Path | None = Field(None, description="PEM file of the certificate, with tls_key")
+    tls_key: Path | None = None
+    cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the gateway")
+    max_body_bytes: int = Field(1 << 20, ge=1024, description="of a request's body")
+    max_file_bytes: int = Field(100 << 20, ge=1024, description="of a file that is uploaded")
+    max_json_depth: int = Field(64, ge=4, le=512, description="nesting of a body")
+    body_timeout_s: float = Field(30.0, gt=0, description="until a request's headers and body are complete")
+    idle_timeout_s: float = Field(20.0, gt=0, description="of a connection between two requests")
+    write_timeout_s: float = Field(60.0, gt=0, description="for a client that does not read its stream")
+    request_timeout_s: float = Field(600.0, gt=0, description="longest time a request may take")
+    max_connections: int = Field(8192, ge=1, description="open at once, in each worker")
+    heartbeat_s: float = Field(15.0, gt=0, description="between comments in a stream that has nothing to say")
+    drain_s: float = Field(60.0, ge=0, description="how long running requests may take when the gateway stops")
+    lameduck_s: float = Field(0.0, ge=0, description="not ready but serving, before a stop begins")
+    data: Path = Field(Path("gateway"), description="folder of the database, files and stored answers")
+    database: str | None = Field(None, description="SQLAlchemy URL; sqlite in `data` when unset")
+    redis: str | None = Field(None, description="redis:// URL; limits are shared by several gateways through it")
+    pepper_file: Path | None = Field(None, description="secret that keys are hashed with; made in `data` when unset")
+    json_logs: bool = Field(True, description="a JSON object a line; plain text otherwise")
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Server:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
+
+
+class Jwt(BaseModel):
+    """Tokens of an identity provider, accepted beside the gateway's own keys."""
+
+    model_config = _STRICT
+
+    issuer: str
+    audience: str
+    jwks_file: Path | None = Field(None, description="the provider's public keys, as a file")
+    jwks_url: str | None = Field(None, description="or their https address, read again when a key is unknown")
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    tenant_claim: str = "tenant"
+    scope_claim: str = Field("scope", description="of endpoints, separated by spaces, as `Endpoint` names them")
+    models_claim: str = "models"
+    leeway_s: int = Field(30, ge=0, le=300, description="by which the clocks may differ")
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> Jwt:
+        if (self.jwks_file is None) == (self.jwks_url is None):
+            raise ValueError("give one of jwks_file and jwks_url")
+        if self.jwks_url is not None and not self.jwks_url.startswith("https://"):
+            raise ValueError("jwks_url must begin with https://")
+        return self
+
+
+class Auth(BaseModel):
+    """Whether a key is asked for; without one everybody is the tenant "default"."""
+
+    model_config = _STRICT
+
+    required: bool = True
+    jwt: Jwt | None = None
+    max_failures_per_minute: int = Field(10, ge=1, description="of an address; then it has to wait")
+
+
+class Tenant(BaseModel):
+    """A team: what its keys share."""
+
+    model_config = _STRICT
+
+    groups: frozenset[str] = frozenset()
+    limits: Limits = Limits()
+
+
+class Deployment(BaseModel):
+    """One Triton server, and the ensemble on it that is asked."""
+
+    model_config = _STRICT
+
+    url: str = Field(description="host:port of its gRPC endpoint; grpcs:// for TLS")
+    ensemble: str = "ensemble"
+    engine_model: str | None = Field(None, description="where cancels go; by default the ensemble's configuration says")
+    version: str = Field("", description="what runs there, for reports")
+    metrics_url: str | None = Field(None, description="by default port 8002 of the host")
+    api_key_file: Path | None = None
+    max_concurrent: int | None = Field(None, ge=1, description="requests at once; more go elsewhere")
+    price_per_s: float | None = Field(None, ge=0, description="of the machine, in the currency of the prices")
+
+
+class GatewayConfig(BaseModel):
+    """The whole file."""
+
+    model_config = _STRICT
+
+    server: Server = Server()
+    auth: Auth = Auth()
+    limits: Limits = Field(Limits(), description="of a key and of a tenant that have none of their own")
+    tenants: dict[str, Tenant] = Field(default_factory=dict)
+    deployments: dict[str, Deployment] = Field(min_length=1)
+    models: dict[str, ModelRoute] = Field(min_length=1)
+    rules: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> GatewayConfig:
+        for name, model in self.models.items():
+            for deployment in model.deployment_names():
+                if deployment not in self.deployments:
+                    hint = did_you_mean(deployment, self.deployments)
+                    raise ValueError(f"models.{name}: there is no deployment '{deployment}'{hint}")
+        for number, rule in enumerate(self.rules):
+            for model_name in rule.model_names():
+                if model_name not in self.models:
+                    raise ValueError(
+                        f"rules[{number}]: there is no model '{model_name}'{did_you_mean(model_name, self.models)}"
+                    )
+        return self
+
+
+def read_config(path: Path, environ: Mapping[str, str] | None = None) -> GatewayConfig:
+    """The file, with `TRIDENT_GATEWAY_*` over its `[server]`.
+
+    Raises:
+        SettingsError: it cannot be read, or says something wrong; names the key and the nearest known one.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise SettingsError(f"cannot read {path}: {exc}") from exc
+    return parse_config(values, path.name, environ)
+
+
+def parse_config(
+    values: Mapping[str, Any], source: str = "the configuration", environ: Mapping[str, str] | None = None
+) -> GatewayConfig:
+    """Likewise, of what a file holds; `source`: its name in messages."""
+    server = dict(values.get("server", {}))
+    for variable, value in (os.environ if environ is None else environ).items():
+        if variable.startswith(GATEWAY_PREFIX):
+            name = variable.removeprefix(GATEWAY_PREFIX).lower()
+            if name not in Server.model_fields:
+                known = [GATEWAY_PREFIX + field.upper() for field in Server.model_fields]
+                raise SettingsError(f"unknown environment variable {variable}{did_you_mean(variable, known)}")
+            server[name] = tuple(value.split(",")) if name == "cors_origins" else value
+    try:
+        return GatewayConfig.model_validate({**values, "server": server})
+    except ValidationError as exc:
+        raise SettingsError(f"{source}: {_first_fault(exc)}") from exc
+
+
+def _first_fault(exc: ValidationError) -> str:
+    first = exc.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{where}'{did_you_mean(str(first['loc'][-1]), _siblings(first['loc']))}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _siblings(loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that were possible where an unknown one stands."""
+    found: list[str] = []
+    pending: list[type[BaseModel]] = [GatewayConfig]
+    models: dict[str, type[BaseModel]] = {
+        "server": Server,
+        "auth": Auth,
+        "jwt": Jwt,
+        "limits": Limits,
+        "tenants": Tenant,
+        "deployments": Deployment,
+        "models": ModelRoute,
+        "rules": Rule,
+    }
+    for part in loc[:-1]:
+        if part in models:
+            pending = [models[str(part)]]
+    for model in pending:
+        found += list(model.model_fields)
+    return found

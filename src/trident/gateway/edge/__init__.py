@@ -1,0 +1,1 @@
+"""What stands between a socket and an endpoint: bounds, errors, headers, streams, the server and its end."""
