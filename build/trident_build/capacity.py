@@ -6,9 +6,7 @@ import shutil
 from pathlib import Path
 
 from trident.errors import HostError
-
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")  # version 2; a container's own limit
+from trident.memory import available_memory_bytes
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:
@@ -42,19 +40,3 @@ def check_memory(what: str, needed_bytes: int, free_bytes: int | None = None) ->
             f"not enough memory {what}: some {needed_bytes / 1e9:,.1f} GB are needed, {free_bytes / 1e9:,.1f} GB "
             "are free; use a larger machine"
         )
-
-
-def available_memory_bytes() -> int:
-    """What new processes can have without swapping, within the container's limit."""
-    lines = _MEMINFO.read_text(encoding="ascii").splitlines()
-    free_bytes = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    try:
-        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used_bytes = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-        cached = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return free_bytes
-    if limit == "max":
-        return free_bytes
-    file_bytes = next((int(line.split()[1]) for line in cached if line.startswith("inactive_file ")), 0)
-    return min(free_bytes, int(limit) - used_bytes + file_bytes)

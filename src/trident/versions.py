@@ -123,7 +123,7 @@ def rollback(engines: Path, name: str) -> Version:
     folder = engines / name
     with locked(folder):
         current = current_version(folder)
-        before = [v for v in _history(folder) if v != current and (folder / v / FILE_NAME).is_file()]
+        before = _promoted_before(folder, current)
         if not before:
             raise ManifestError(f"engine {name}: no version was promoted before {current or 'any'}; nothing to go to")
         _swap(folder / CURRENT, before[-1])
@@ -132,18 +132,24 @@ def rollback(engines: Path, name: str) -> Version:
 
 
 def collect_garbage(engines: Path, name: str, keep: int, *, is_dry_run: bool = False) -> list[Version]:
-    """Remove old versions and return them; the current one, the `keep` newest others and what is served stay.
+    """Remove old versions and return them.
+
+    The current one stays, the one that a rollback would go to, the `keep` newest others, and what is served.
 
     Raises:
         ManifestError: no such engine.
     """
     others = [version for version in list_versions(engines, name) if not version.is_current]
+    folder = engines / name
+    back = _promoted_before(folder, current_version(folder))[-1:]
     removed = []
     for version in others[keep:]:
+        if version.directory.name in back:
+            continue
         with suppress(BlockingIOError, FileNotFoundError), locked(version.directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
             aside = engines / f".building-gc-{name}-{version.directory.name}-{os.getpid()}"
-            with locked(engines / name):  # nobody promotes it meanwhile
-                if current_version(engines / name) == version.directory.name:
+            with locked(folder):  # nobody promotes it meanwhile
+                if current_version(folder) == version.directory.name:
                     continue
                 removed.append(version)
                 if is_dry_run:
@@ -180,6 +186,11 @@ def _flat(manifest: Manifest) -> dict[str, str]:
             yield prefix, text[:12] if prefix.startswith("files.") else text
 
     return dict(walk("", manifest.model_dump(mode="json")))
+
+
+def _promoted_before(folder: Path, current: str | None) -> list[str]:
+    """Versions that were current and are still there, the latest last."""
+    return [version for version in _history(folder) if version != current and (folder / version / FILE_NAME).is_file()]
 
 
 def _history(folder: Path) -> list[str]:

@@ -19,11 +19,15 @@ KILLED = """
 import os, signal, sys, threading
 from pathlib import Path
 from trident_build import Silent, build_engine, read_recipe
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
 class Deadly(Silent):
+    has_begun = False
     def stage(self, name):
+        if self.has_begun:  # the stage was quicker than the timer
+            kill()
         if name == sys.argv[3]:
-            delay_s = float(sys.argv[4])
-            kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+            self.has_begun, delay_s = True, float(sys.argv[4])
             threading.Timer(delay_s, kill).start() if delay_s else kill()
         return super().stage(name)
 build_engine(read_recipe(Path(sys.argv[1])), Path(sys.argv[2]), Deadly(), cache=Path(sys.argv[2]).parent / "cache")

@@ -84,6 +84,13 @@ def test_the_current_and_the_newest_others_are_kept(engines):
     assert sorted(path.name for path in engines.iterdir()) == [NAME]
 
 
+def test_the_version_that_a_rollback_goes_to_is_kept(engines):
+    promote(engines / NAME / "v1")
+    promote(engines / NAME / "v4")
+    assert names(collect_garbage(engines, NAME, 0)) == ["v3", "v2"]
+    assert rollback(engines, NAME).directory.name == "v1"
+
+
 def test_a_held_version_is_kept(engines):
     promote(engines / NAME / "v4")
     with holding(engines / NAME / "v2"):

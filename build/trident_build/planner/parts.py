@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from trident.errors import SettingsError, did_you_mean
-from trident_build.capacity import available_memory_bytes
+from trident.memory import available_memory_bytes
 
 
 @dataclass(frozen=True)

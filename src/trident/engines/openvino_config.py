@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import openvino as ov
 import openvino_genai as ov_genai
 
 from trident.engines.base import EngineRequest
-from trident.engines.openvino_limits import KV_BLOCK_TOKENS, num_kv_blocks
+from trident.engines.openvino_limits import check_speculation, num_kv_blocks
 from trident.engines.openvino_loras import Lora
 from trident.errors import ManifestError
 from trident.manifest import DraftModel, Manifest, PromptLookup, Speculation
@@ -39,7 +38,8 @@ def load_pipeline(directory: Path, manifest: Manifest, lora: Lora | None = None)
     config.num_kv_blocks = num_kv_blocks(limits.kv_cache_tokens)
     config.dynamic_split_fuse = True  # chunked prefill: prompts and decodes share a step
     config.enable_prefix_caching = True
-    check_speculation(manifest)
+    if manifest.speculation is not None:
+        check_speculation(manifest.name, limits, manifest.speculation.num_draft_tokens)
     properties: dict[str, Any] = dict(manifest.options)
     try:
         if isinstance(manifest.speculation, PromptLookup):
@@ -54,29 +54,6 @@ def load_pipeline(directory: Path, manifest: Manifest, lora: Lora | None = None)
         return ov_genai.ContinuousBatchingPipeline(str(directory), config, DEVICE, properties)
     except RuntimeError as exc:
         raise ManifestError(f"OpenVINO cannot load engine {manifest.name}: {exc}") from exc
-
-
-def check_speculation(manifest: Manifest) -> None:
-    """Refuse limits under which openvino-genai 2026.4.1 gives wrong tokens while it speculates.
-
-    Raises:
-        ManifestError: a step or the KV cache is too small; names the limit and the least value.
-    """
-    if manifest.speculation is None:
-        return
-    limits, num_draft = manifest.limits, manifest.speculation.num_draft_tokens
-    least = limits.max_num_seqs * (num_draft + 1)  # all of a batch, each with its proposals, must fit into a step
-    if limits.max_num_batched_tokens < least:
-        raise ManifestError(
-            f"engine {manifest.name}: max_num_batched_tokens must be at least {least} to propose {num_draft} tokens "
-            f"to {limits.max_num_seqs} sequences, got {limits.max_num_batched_tokens}"
-        )
-    least = math.ceil((limits.max_seq_tokens + num_draft) / KV_BLOCK_TOKENS) * KV_BLOCK_TOKENS
-    if limits.kv_cache_tokens < least:
-        raise ManifestError(
-            f"engine {manifest.name}: kv_cache_tokens must be at least {least} to hold the longest sequence and "
-            f"{num_draft} proposed tokens, got {limits.kv_cache_tokens}"
-        )
 
 
 def generation_config(request: EngineRequest, speculation: Speculation | None = None) -> Any:

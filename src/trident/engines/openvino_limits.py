@@ -8,8 +8,8 @@ silence, or gives other tokens than the model.
 from __future__ import annotations
 
 from trident.engines.base import EngineRequest
-from trident.errors import PromptTooLongError, UnsupportedParameterError
-from trident.manifest import DraftModel, Manifest
+from trident.errors import ManifestError, PromptTooLongError, UnsupportedParameterError
+from trident.manifest import DraftModel, Limits, Manifest
 
 KV_BLOCK_TOKENS = 32  # of the CPU plugin's paged attention
 
@@ -26,6 +26,26 @@ def max_blocks_of(request: EngineRequest, num_draft_tokens: int = 0) -> int:
         return num_kv_blocks(num_prompt + request.max_tokens + num_draft_tokens)
     # a beam's tokens begin in a copy of the last, half full block of the prompt
     return num_kv_blocks(num_prompt) + request.beam_width * (num_kv_blocks(request.max_tokens) + 1)
+
+
+def check_speculation(name: str, limits: Limits, num_draft_tokens: int) -> None:
+    """Refuse limits under which openvino-genai 2026.4.1 gives wrong tokens while the engine `name` speculates.
+
+    Raises:
+        ManifestError: a step or the KV cache is too small; names the limit and the least value.
+    """
+    least = limits.max_num_seqs * (num_draft_tokens + 1)  # a step holds all of a batch with its proposals
+    if limits.max_num_batched_tokens < least:
+        raise ManifestError(
+            f"engine {name}: max_num_batched_tokens must be at least {least} to propose {num_draft_tokens} tokens "
+            f"to {limits.max_num_seqs} sequences, got {limits.max_num_batched_tokens}"
+        )
+    least = num_kv_blocks(limits.max_seq_tokens + num_draft_tokens) * KV_BLOCK_TOKENS
+    if limits.kv_cache_tokens < least:
+        raise ManifestError(
+            f"engine {name}: kv_cache_tokens must be at least {least} to hold the longest sequence and "
+            f"{num_draft_tokens} proposed tokens, got {limits.kv_cache_tokens}"
+        )
 
 
 def check_request(request: EngineRequest, manifest: Manifest) -> None:

@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from trident.contract import MODELS
-from trident.errors import ManifestError, UnavailableError
+from trident.contract import ENGINE, MODELS
+from trident.errors import HostError, ManifestError, UnavailableError
 from trident.manifest import CURRENT, EngineKind, Manifest, read_manifest
+from trident.memory import available_memory_bytes, held_memory_bytes
 from trident.server.launch import check_engine, engine_link, followed_folder
 from trident.server.process import ServerProcess
 from trident.settings import Backend, Settings
+from trident.versions import Version
 
 _TICK_S = 0.1
 # Their KV cache takes what is left of the GPU: two do not fit.
@@ -66,17 +68,40 @@ def check_replaceable(old: Manifest, new: Manifest) -> None:
             )
 
 
+def check_room(directory: Path, needed_bytes: int, free_bytes: int) -> None:
+    """Whether the engine fits beside the one that is served; rather not at all than have the kernel end the server.
+
+    Args:
+        directory: of the engine.
+        needed_bytes: an estimate: what the served one takes, times as much as its files are larger.
+        free_bytes: of this machine.
+
+    Raises:
+        HostError: it does not.
+    """
+    if needed_bytes > free_bytes:
+        raise HostError(
+            f"some {needed_bytes / 1e9:.1f} GB are needed to load it beside the one that is served, "
+            f"{free_bytes / 1e9:.1f} GB are free; start trident serve again to serve {directory.name}"
+        )
+
+
 def replace_engine(process: ServerProcess, directory: Path, is_cancelled: Callable[[], bool]) -> None:
     """Return when every model process of the server serves the engine in `directory`.
 
     Raises:
         ManifestError: it is damaged, cannot run here, or must not replace the one that is served.
+        HostError: there is no memory for both at once.
         UnavailableError: a model process could not load it, or did not answer; the old engine is served as before.
     """
     link = engine_link(process.home)
     old = link.resolve()
     check_engine(directory)
-    check_replaceable(read_manifest(old), read_manifest(directory))
+    served, new = (Version(folder, read_manifest(folder), is_current=False) for folder in (old, directory))
+    check_replaceable(served.manifest, new.manifest)
+    served_bytes = sum(held_memory_bytes(pid) for pid, model in process.models.items() if model == ENGINE.name)
+    growth = max(1.0, new.size_bytes / max(1, served.size_bytes))
+    check_room(directory, round(served_bytes * growth), available_memory_bytes())
     _point(link, directory)
     try:
         _wait_until_followed(process, directory, is_cancelled)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from trident.errors import HostError
-from trident_build.capacity import available_memory_bytes, check_disk, check_memory
+from trident_build.capacity import check_disk, check_memory
 
 
 def test_too_little_memory_names_both_figures() -> None:
@@ -16,8 +16,6 @@ def test_too_little_memory_names_both_figures() -> None:
         check_memory("to export this model", 70 * 10**9, free_bytes=16 * 10**9)
 
 
-def test_what_this_machine_has_is_found() -> None:
-    assert 10**7 < available_memory_bytes() < 10**14
     check_memory("for nothing", 1)
 
 

@@ -9,10 +9,10 @@ import pytest
 from tests.unit.manifests import MANIFEST
 from tokenizers import Tokenizer, models
 
-from trident.errors import ManifestError, UnavailableError
+from trident.errors import HostError, ManifestError, UnavailableError
 from trident.manifest import EngineKind, sha256_of, write_manifest
 from trident.server.launch import engine_link, followed_folder
-from trident.server.promotion import check_replaceable, promoted, replace_engine
+from trident.server.promotion import check_replaceable, check_room, promoted, replace_engine
 from trident.settings import Settings
 
 TOKENIZER = "tokenizer/tokenizer.json"
@@ -64,6 +64,14 @@ def test_engines_that_fill_a_gpu_are_not_loaded_beside_each_other():
     gpu = OLD.model_copy(update={"kind": EngineKind.TENSORRT_LLM})
     with pytest.raises(ManifestError, match="needs the GPU's memory that 1 has; start trident serve again"):
         check_replaceable(gpu, gpu)
+
+
+def test_an_engine_for_which_there_is_no_memory_is_not_loaded(tmp_path):
+    check_room(tmp_path / "v2", 1_000_000_000, 1_000_000_000)
+    with pytest.raises(
+        HostError, match=r"some 2\.0 GB are needed .* 1\.5 GB are free; start trident serve again to serve v2"
+    ):
+        check_room(tmp_path / "v2", 2_000_000_000, 1_500_000_000)
 
 
 class FakeServer:
