@@ -1,11 +1,23 @@
-"""What was found on this machine, at the head of every report."""
+"""What was found on this machine, at the head of every report; the servers that tests of several tiers share."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
+from pathlib import Path
 
 import hypothesis
+import pytest
+
+from trident.errors import ManifestError
+from trident.manifest import find_engine
+from trident.server.ports import free_ports
+from trident.server.running import running_server
+from trident.settings import read_settings
+from trident_build import build_engine, find_recipe, read_recipe
+
+ROOT = Path(__file__).parents[1]
 
 hypothesis.settings.register_profile("trident", deadline=None)  # a shared machine is slow at times
 hypothesis.settings.load_profile("trident")
@@ -22,3 +34,39 @@ def pytest_report_header() -> str:
         except importlib.metadata.PackageNotFoundError:
             found.append(f"{name} not installed")
     return f"trident on Python {platform.python_version()}: {', '.join(found)}"
+
+
+@pytest.fixture(scope="session")
+def deployment():
+    """Settings of the embedded engine on free ports; skips where the tier cannot run."""
+    if importlib.util.find_spec("pytriton") is None:
+        pytest.skip("no tritonserver: nvidia-pytriton is not installed (pip install 'trident-llm[cpu]')")
+    settings = read_settings({}, engines=ROOT / "engines", **free_ports())
+    try:
+        find_engine(settings.engines, settings.engine)
+    except ManifestError as exc:
+        pytest.skip(f"no engine: {exc}")
+    return settings
+
+
+@pytest.fixture(scope="session")
+def server(deployment):
+    """A running server that nobody kills; tests that do start their own."""
+    with running_server(deployment) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def simulated_engine(tmp_path_factory):
+    """The folder of engines that holds `replay-smollm2`: the same words to everybody, 200 tokens a second a stream."""
+    engines = tmp_path_factory.mktemp("engines")
+    build_engine(read_recipe(find_recipe("replay-smollm2")), engines)
+    return engines
+
+
+@pytest.fixture(scope="session")
+def simulated(deployment, simulated_engine):
+    """A running server of it that nobody kills or fills."""
+    changes = {"engines": simulated_engine, "engine": "replay-smollm2", **free_ports()}
+    with running_server(deployment.model_copy(update=changes)) as running:
+        yield running

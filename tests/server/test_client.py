@@ -13,9 +13,6 @@ import pytest
 from tests.unit.client.conftest import AsyncFace, SyncFace
 from trident.contract import ENSEMBLE, MODELS
 from trident.errors import DeadlineExceededError, InvalidRequestError
-from trident.server.ports import free_ports
-from trident.server.running import running_server
-from trident_build import build_engine, find_recipe, read_recipe
 from trident_client import AsyncClient, Client, Health
 from trident_client.interface import TRIDENT
 
@@ -25,13 +22,9 @@ NUM_STREAMS = 512
 
 
 @pytest.fixture(scope="module")
-def server(deployment, tmp_path_factory):
-    """A server of the simulated engine, whose answers cost little."""
-    engines = tmp_path_factory.mktemp("engines")
-    build_engine(read_recipe(find_recipe("replay-smollm2")), engines)
-    changes = {"engines": engines, "engine": "replay-smollm2", **free_ports()}
-    with running_server(deployment.model_copy(update=changes)) as running:
-        yield running
+def server(simulated):
+    """The simulated engine's answers cost little."""
+    return simulated
 
 
 @pytest.fixture(params=["grpc", "http"])

@@ -13,8 +13,6 @@ from tests.server.wire import request, stream_infer
 from trident.contract import ENGINE
 from trident.server.ports import free_ports
 from trident.server.running import running_server
-from trident.settings import read_settings
-from trident_build import build_engine, find_recipe, read_recipe
 from trident_client import AsyncClient, Retry
 
 CONCURRENCY = 48
@@ -23,12 +21,10 @@ MAX_REQUEST_BYTES = 200
 
 
 @pytest.fixture(scope="module")
-def replay_server(deployment, tmp_path_factory):
-    """A server on the simulated engine, which makes it the serving path alone that is looked at."""
-    engines = tmp_path_factory.mktemp("engines")
-    build_engine(read_recipe(find_recipe("replay-smollm2")), engines)
-    settings = read_settings({}, engines=engines, engine="replay-smollm2", **free_ports())
-    with running_server(settings) as running:
+def replay_server(deployment, simulated_engine):
+    """A server of its own, whose memory is looked at; simulated, so that it is the serving path's alone."""
+    changes = {"engines": simulated_engine, "engine": "replay-smollm2", **free_ports()}
+    with running_server(deployment.model_copy(update=changes)) as running:
         yield running
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from trident.manifest import find_engine
 from trident.repository_add import add_engine
 from trident.repository_render import copy_repository
 from trident.server.metrics_page import read_metrics
 from trident.server.ports import free_ports
 from trident.server.repository import default_repository
 from trident.server.running import running_server
-from trident_build import build_engine, find_recipe, read_recipe
 from trident_client import Client
 
-SECOND = "replay-smollm2"
 PROMPT = "1, 2, 3, 4,"
 
 
 @pytest.fixture(scope="module")
-def server(deployment, tmp_path_factory):
+def server(deployment, simulated_engine, tmp_path_factory):
     """The embedded engine as `ensemble`, a simulated one as `ensemble_second`."""
-    engine = build_engine(read_recipe(find_recipe(SECOND)), tmp_path_factory.mktemp("engines"))
+    engine = find_engine(simulated_engine, "replay-smollm2")
     repository = tmp_path_factory.mktemp("two") / "repository"
     copy_repository(default_repository(), repository)
     add_engine(repository, "second", engine)
