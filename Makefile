@@ -5,7 +5,7 @@ BUILD_VENV := .venv-build
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-build test-gpu soak check format serve engine bench lock clean
+.PHONY: help demo test test-build test-gpu distributed examples soak check docs format serve engine bench lock clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -63,14 +63,23 @@ distributed: $(VENV)/.dev engine  ## Spark and Ray on 10,000 prompts, a worker k
 	$(BIN)/trident build replay-smollm2
 	$(BIN)/python -m pytest tests/distributed -m "soak or not soak" --durations 0 --timeout 1800
 
+examples: $(VENV)/.dev engine  ## The examples of the client, with LangChain and LlamaIndex (some 150 MB more)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,dev,examples]'
+	$(BIN)/python -m pytest tests/server/test_examples.py
+
 soak: $(VENV)/.dev engine  ## The long tests: chaos and memory at full size
 	$(BIN)/python -m pytest -m soak --timeout 1800
 
-check: $(VENV)/.dev  ## Lint, format, types, import rules
+check: $(VENV)/.dev  ## Lint, format, types, import rules, documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --quiet --strict
+
+docs: $(VENV)/.dev  ## The documentation as a site, in dist/site
+	$(BIN)/mkdocs build --quiet --strict
+	@echo "dist/site/index.html"
 
 format: $(VENV)/.dev  ## Format and mend what can be mended
 	$(BIN)/ruff format
@@ -82,7 +91,7 @@ bench: $(VENV)/.dev engine  ## Measure the ensemble against the raw engine
 LOCK = $(BIN)/uv pip compile --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url --upgrade
 
 lock: $(VENV)/.dev  ## Pin every dependency anew in constraints.txt and constraints-build.txt
-	$(LOCK) --extra cpu --extra gateway --extra safety --extra spark --extra ray --extra dev --output-file constraints.txt pyproject.toml
+	$(LOCK) --extra cpu --extra gateway --extra safety --extra spark --extra ray --extra examples --extra dev --output-file constraints.txt pyproject.toml
 	$(LOCK) --extra cpu --extra build --extra registry --extra dev --output-file constraints-build.txt pyproject.toml
 
 clean:  ## Remove the environment, the engines and every cache

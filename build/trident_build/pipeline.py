@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from trident.engines.openvino_limits import check_speculation
 from trident.errors import HostError, ManifestError, RecipeError
 from trident.manifest import EngineKind, read_manifest, verify_files, write_manifest
 from trident.versions import promote
@@ -18,7 +19,9 @@ from trident_build.capacity import check_disk
 from trident_build.checkpoint_formats import Shape, check_format, layout_of
 from trident_build.describe import describe
 from trident_build.directory import BUILDING, install, workspace
-from trident_build.facts import ModelFacts, check_limits, choose_group_size
+from trident_build.embedding_checkpoint import read_embedding_checkpoint
+from trident_build.embedding_engine import embedding_steps, make_embedding
+from trident_build.facts import ModelFacts, check_limits, choose_group_size, resolve_limits
 from trident_build.gguf_file import GgufMetadata, read_gguf
 from trident_build.hf_checkpoint import read_checkpoint, read_json
 from trident_build.lora import check_loras
@@ -29,7 +32,7 @@ from trident_build.progress import LoggedProgress, Progress, Silent
 from trident_build.quality_gate import check_bounds, has_bounds, measure
 from trident_build.recipe import Recipe
 from trident_build.replay import make_replay, replay_steps
-from trident_build.sources import PypiSource
+from trident_build.sources import WheelSource
 from trident_build.stages import place_files
 from trident_build.tensorrt_engine import make_tensorrt, tensorrt_steps
 from trident_build.tokenizer import check_supported, facts_of
@@ -37,12 +40,14 @@ from trident_build.tokenizer import check_supported, facts_of
 DISK_FACTOR = 3  # the source's copy, the engine and some air, in sizes of the source
 _MAKERS: dict[EngineKind, Callable[[Building], Made]] = {
     EngineKind.OPENVINO: make_openvino,
+    EngineKind.OPENVINO_EMBEDDING: make_embedding,
     EngineKind.REPLAY: make_replay,
     EngineKind.TENSORRT_LLM: make_tensorrt,
     EngineKind.TENSORRT_LLM_PYTORCH: make_tensorrt,
 }
 _STEPS: dict[EngineKind, Callable[[Plan], list[tuple[str, str]]]] = {
     EngineKind.OPENVINO: openvino_steps,
+    EngineKind.OPENVINO_EMBEDDING: embedding_steps,
     EngineKind.REPLAY: replay_steps,
     EngineKind.TENSORRT_LLM: tensorrt_steps,
     EngineKind.TENSORRT_LLM_PYTORCH: tensorrt_steps,
@@ -94,7 +99,7 @@ def build_engine(
         told = _logged(plan, progress)
         if plan.identity is not None and not force and _is_ready(plan, told):
             return plan.directory
-        if isinstance(recipe.source, PypiSource):
+        if isinstance(recipe.source, WheelSource):
             check_disk(engines, DISK_FACTOR * recipe.source.size_bytes)
         with workspace(engines, BUILDING, recipe.name) as folder:
             return _build(plan, folder, told, force)
@@ -197,6 +202,8 @@ def inspect(plan: Plan, origin: Origin) -> tuple[GgufMetadata | None, ModelFacts
         metadata = read_gguf(origin.path)
         check_supported(metadata)
         facts = facts_of(metadata, origin.path.stat().st_size)
+    elif recipe.kind is EngineKind.OPENVINO_EMBEDDING:
+        facts = read_embedding_checkpoint(origin.path)
     else:
         facts = read_checkpoint(origin.path)
     if recipe.kind is EngineKind.REPLAY:  # of the model it has the tokenizer only
@@ -204,6 +211,8 @@ def inspect(plan: Plan, origin: Origin) -> tuple[GgufMetadata | None, ModelFacts
     if plan.is_direct and facts.precision != recipe.precision:
         raise RecipeError(f"recipe {recipe.name}: precision is '{recipe.precision}', the file's is '{facts.precision}'")
     check_limits(recipe, facts)
+    if recipe.kind is EngineKind.OPENVINO and recipe.speculation is not None:
+        check_speculation(recipe.name, resolve_limits(recipe, facts), recipe.speculation.num_draft_tokens)
     if recipe.kind is EngineKind.OPENVINO and recipe.precision == "int4":
         choose_group_size(recipe, facts)
     if plan.needs_modelopt and not recipe.has_gguf_source:

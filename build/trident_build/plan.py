@@ -32,6 +32,7 @@ VERSION_DIGITS = 12
 NOT_INSTALLED = "not installed"
 _GGUF = ("gguf", "tokenizers")
 _OPENVINO = ("openvino", "openvino-genai", "openvino-tokenizers")
+_EMBEDDING = ("openvino",)
 _TORCH = ("torch", "transformers")
 CHECKPOINT_TOOLS = (*_GGUF, *_TORCH)
 OPTIMUM_TOOLS = (*_TORCH, "optimum-intel", "nncf", "openvino")
@@ -173,6 +174,8 @@ def _tools(plan: Plan) -> tuple[str, ...]:
         tools += CHECKPOINT_TOOLS
     if plan.recipe.kind is EngineKind.OPENVINO:
         tools += _OPENVINO if plan.is_direct else (*_OPENVINO, *OPTIMUM_TOOLS, *TOKENIZER_TOOLS)
+    if plan.recipe.kind is EngineKind.OPENVINO_EMBEDDING:
+        tools += _EMBEDDING
     if plan.needs_modelopt:
         tools += MODELOPT_TOOLS
     return tuple(dict.fromkeys(tools))

@@ -12,6 +12,7 @@ REPLAY = "none"  # without weights
 UNQUANTIZED = ("bf16", "f16")  # of NVIDIA's kinds
 # From a Hugging Face checkpoint; a GGUF file becomes one first.
 OPENVINO = ("f16", "int8", "int4")
+EMBEDDING = ("f16", "f32")  # of the weights; it computes in 32 bits
 # NVIDIA ModelOpt's formats by the names that TensorRT-LLM's quantize.py gave them, and none at all.
 TENSORRT = (
     "bf16", "f16", "fp8", "int4_awq", "w4a8_awq", "int8_sq", "nvfp4", "int8_wo", "int4_wo",
@@ -19,9 +20,17 @@ TENSORRT = (
 _GGUF = ("f32", "bf16", "q", "iq", "tq", "mxfp4")  # how llama.cpp's names for file types begin
 _KV_CACHES = {
     EngineKind.OPENVINO: ("u8", "f16", "u4"),
+    EngineKind.OPENVINO_EMBEDDING: (),
     EngineKind.TENSORRT_LLM: ("fp8", "int8"),
     EngineKind.TENSORRT_LLM_PYTORCH: ("fp8",),
     EngineKind.REPLAY: (),
+}
+
+
+_OF_KIND = {
+    EngineKind.OPENVINO: OPENVINO,
+    EngineKind.OPENVINO_EMBEDDING: EMBEDDING,
+    EngineKind.REPLAY: (REPLAY,),
 }
 
 
@@ -31,7 +40,7 @@ def check_precision(kind: EngineKind, precision: str) -> None:
     Raises:
         ValueError: names those that there are.
     """
-    known = {EngineKind.OPENVINO: OPENVINO, EngineKind.REPLAY: (REPLAY,)}.get(kind, TENSORRT)
+    known = _OF_KIND.get(kind, TENSORRT)
     if precision in known or (kind is EngineKind.OPENVINO and precision.startswith(_GGUF)):
         return
     if kind is EngineKind.REPLAY:

@@ -16,7 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from typing_extensions import Self
 
 from trident.errors import RecipeError, did_you_mean
-from trident.manifest import EngineKind, LoraName, Parallelism, PromptLookup, RequestLimits, explain_invalid
+from trident.manifest import (
+    EngineKind,
+    LoraName,
+    Parallelism,
+    PromptLookup,
+    RequestLimits,
+    check_kind_limits,
+    explain_invalid,
+)
 from trident_build.precisions import OPENVINO, check_kv_cache, check_precision
 from trident_build.sources import FolderSource, GgufSource, PypiSource, Source
 
@@ -57,7 +65,7 @@ class Calibration(_Part):
 class RecipeLimits(RequestLimits):
     """A manifest's limits, with the size of the KV cache said in one of three ways."""
 
-    kv_cache_tokens: int | None = Field(default=None, ge=1)
+    kv_cache_tokens: int | None = Field(default=None, ge=0)
     kv_cache_bytes: int | None = Field(default=None, ge=1)
     kv_cache_fraction: float | None = Field(default=None, gt=0, le=1)  # of the GPU memory that is left; GPU kinds only
 
@@ -66,14 +74,14 @@ class RecipeLimits(RequestLimits):
         longest = self.max_input_tokens + self.max_output_tokens
         if self.max_seq_tokens > longest:
             raise ValueError(f"max_seq_tokens is never reached: input and output together are {longest} tokens")
-        if self.max_seq_tokens <= self.max_input_tokens:
+        if self.max_output_tokens and self.max_seq_tokens <= self.max_input_tokens:
             raise ValueError("max_seq_tokens leaves no room for a completion after max_input_tokens")
         if self.max_queued_requests < self.max_num_seqs:
             raise ValueError(f"max_queued_requests is below max_num_seqs ({self.max_num_seqs}), which count as queued")
         given = [self.kv_cache_tokens, self.kv_cache_bytes, self.kv_cache_fraction]
         if len([one for one in given if one is not None]) != 1:
             raise ValueError("say one of kv_cache_tokens, kv_cache_bytes and kv_cache_fraction")
-        if self.kv_cache_tokens is not None and self.max_seq_tokens > self.kv_cache_tokens:
+        if self.kv_cache_tokens and self.max_seq_tokens > self.kv_cache_tokens:
             raise ValueError(f"one sequence of max_seq_tokens does not fit into {self.kv_cache_tokens} kv_cache_tokens")
         return self
 
@@ -135,6 +143,7 @@ class Recipe(_Part):
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         check_kv_cache(self.kind, self.quantization.kv_cache)
+        check_kind_limits(self.kind, self.limits.max_output_tokens, self.limits.kv_cache_tokens)
         is_gpu = self.kind in {EngineKind.TENSORRT_LLM, EngineKind.TENSORRT_LLM_PYTORCH}
         if self.limits.kv_cache_fraction is not None and not is_gpu:
             raise ValueError(f"kv_cache_fraction is of GPU memory; an engine of kind {self.kind.value} needs tokens")
@@ -147,9 +156,17 @@ class Recipe(_Part):
                 f"precision '{self.precision}' is a GGUF file's own; from a checkpoint: {', '.join(OPENVINO)}"
             )
         is_int4 = self.kind is EngineKind.OPENVINO and self.precision == "int4"
+        if self.kind is EngineKind.OPENVINO_EMBEDDING:
+            self._check_embedding()
         if (self.quantization.awq or self.quantization.scale_estimation) and not is_int4:
             raise ValueError("awq and scale_estimation are options of kind 'openvino' with precision 'int4'")
         return self
+
+    def _check_embedding(self) -> None:
+        if self.has_gguf_source:
+            raise ValueError("kind 'openvino_embedding' is built from a Hugging Face checkpoint, not from a GGUF file")
+        if self.lora is not None or self.speculation is not None:
+            raise ValueError("kind 'openvino_embedding' has neither [lora] nor [speculation]")
 
     @property
     def has_gguf_source(self) -> bool:

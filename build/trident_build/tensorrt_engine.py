@@ -19,9 +19,8 @@ from trident_build.facts import ModelFacts
 from trident_build.hf_checkpoint import TOKENIZER_FILES, read_checkpoint, write_tokenizer_files
 from trident_build.modelopt_process import MODULE, export_checkpoint, num_shown
 from trident_build.openvino_engine import checkpoint_path, checkpoint_steps
-from trident_build.origin import CHECKPOINT_SUFFIXES
 from trident_build.plan import Plan
-from trident_build.sources import FolderSource
+from trident_build.sources import CHECKPOINT_SUFFIXES, FolderSource
 from trident_build.stages import place_file
 from trident_build.trtllm_build import command, shell_line
 from trident_build.trtllm_engine import compile_engine

@@ -5,6 +5,7 @@ from trident_client.batch import BatchRequest, BatchResult
 from trident_client.client import Client
 from trident_client.completion import Beam, Completion, Delta, PerfMetrics
 from trident_client.connection import Connection, Tls
+from trident_client.embedding import Embeddings
 from trident_client.interface import ModelInterface
 from trident_client.metrics import Metrics, Sample
 from trident_client.model_reader import ServedModel
@@ -25,6 +26,7 @@ __all__ = [
     "Completion",
     "Connection",
     "Delta",
+    "Embeddings",
     "Health",
     "Metrics",
     "ModelInterface",

@@ -8,12 +8,19 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from trident.contract import ENSEMBLE
-from trident.errors import InvalidRequestError, RequestCancelledError, TridentError, UnavailableError
+from trident.contract import EMBEDDING, ENSEMBLE
+from trident.errors import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    RequestCancelledError,
+    TridentError,
+    UnavailableError,
+)
 from trident_client.attempts import Attempts
 from trident_client.batch import BatchRequest, BatchResult, run_batch
 from trident_client.completion import Completion, assemble
 from trident_client.connection import Connection
+from trident_client.embedding import Embeddings, build_embeddings, embed_all
 from trident_client.interface import TRIDENT_ENGINE, ModelInterface
 from trident_client.metrics import Metrics, metrics_url_of, read_metrics
 from trident_client.model_reader import ModelReader, ServedModel, served_models
@@ -24,7 +31,7 @@ from trident_client.retry import Retry
 from trident_client.sampling import Sampling, sampling_of
 from trident_client.stream import AsyncStream
 from trident_client.tracing import Span
-from trident_client.transport import SHORT_TIMEOUT_S, ProtocolName, Transport, connect
+from trident_client.transport import SHORT_TIMEOUT_S, Outputs, ProtocolName, Transport, connect
 
 _NO_CONNECTION = Connection()
 _DEFAULT_RETRY = Retry()
@@ -131,6 +138,36 @@ class AsyncClient:
 
         return run_batch(ask, requests, max_in_flight)
 
+    async def infer(self, request: Request) -> Outputs:
+        """The one answer of any model of the server's, by itself; never sent again.
+
+        Raises:
+            TridentError: the leaf says what happened.
+        """
+        return await self._pool.choose().transport.infer(request)
+
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        model: str = EMBEDDING.name,
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Embeddings:
+        """The vectors of one text or of any number, by a model like `embedding`; it is served where it was asked for.
+
+        They travel a few at a time, so that the server answers others between.
+
+        Raises:
+            TridentError: the leaf says what happened; NotFoundError where no such model is served.
+        """
+        requests = build_embeddings(request_id or str(uuid4()), model, texts)
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            return await asyncio.wait_for(embed_all(requests, self._pool, self._retry), timeout_s)
+        except asyncio.TimeoutError as exc:
+            raise DeadlineExceededError(f"deadline exceeded: the request's {timeout_s:g} s are over") from exc
+
     async def cancel(self, request_id: str) -> None:
         """End a running request of any client, by its id; its stream ends with what it has. Unknown ids are no error.
 
@@ -171,8 +208,9 @@ class AsyncClient:
         Raises:
             UnavailableError: there are none at `metrics_url`.
         """
-        url = self._metrics_url or metrics_url_of(self._pool.endpoints[0].url)
-        return await read_metrics(url, self._connection)
+        if self._metrics_url is None:  # Triton's own page, which is never encrypted and asks for no key
+            return await read_metrics(metrics_url_of(self._pool.endpoints[0].url), _NO_CONNECTION)
+        return await read_metrics(self._metrics_url, self._connection)
 
     async def settle(self) -> None:
         """Wait, for a second at most, until the server knows of the requests whose deadline has passed."""

@@ -17,6 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import cast
 
+from trident.contract import ENSEMBLE
 from trident.errors import InvalidRequestError, RequestCancelledError, SettingsError, TridentError, UnavailableError
 from trident_client.batch import BatchRequest, BatchResult
 from trident_client.batch_lines import (
@@ -59,15 +60,20 @@ class BatchJob:
         *,
         base: Sampling,
         form: Format | None = None,
+        model: str = ENSEMBLE.name,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`base` holds where a line says nothing; `form` None: the first line that is not blank decides."""
+        """`base` holds where a line says nothing; `form` None: the first line that is not blank decides.
+
+        `model`: what `ask` asks; the answers of another one are not gone on with.
+        """
         self.tally = Tally()
         self._lines = lines
         self._answers = answers
         self._failures = failures
         self._base = base
         self._form = form
+        self._model = model
         self._clock = clock  # seconds since 1970
         self._asked: dict[int, Task] = {}  # by index of the request, while it runs
         self._custom_ids: dict[str, int] = {}  # number of the line that has it
@@ -77,7 +83,7 @@ class BatchJob:
 
         Raises:
             UnavailableError: no server answers any more. What was answered is kept.
-            SettingsError: the output answers another input, or this one with other parameters.
+            SettingsError: the output answers another input, or this one by another model or with other parameters.
             HostError: a file cannot be written.
         """
         syncing = asyncio.create_task(self._keep_synced())
@@ -102,7 +108,7 @@ class BatchJob:
             self._form = self._form or format_of(line)
             if self._is_answered(number, line, self._form):
                 continue
-            task = self._with_own_id(read_line(number, line, self._form, self._base))
+            task = self._with_own_id(read_line(number, line, self._form, self._base, self._model))
             if task.request is None or task.error is not None:
                 self.tally.num_bad_lines += 1
                 self._fail(task, task.error or InvalidRequestError("nothing is asked"))
@@ -115,13 +121,13 @@ class BatchJob:
         digest = self._answers.digest_of(number)
         if digest is None:
             return False
-        if digest != digest_of(line, self._base, form):
+        if digest != digest_of(line, self._base, form, self._model):
             raise SettingsError(
-                f"{self._answers.path} answers another input, or other parameters, at line {number}; "
+                f"{self._answers.path} answers another input, model or parameters at line {number}; "
                 "choose another --output, or give those of the first run"
             )
         if form == "json":
-            self._with_own_id(read_line(number, line, form, self._base))
+            self._with_own_id(read_line(number, line, form, self._base, self._model))
         self.tally.num_before += 1
         return True
 

@@ -14,19 +14,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from trident.errors import InvalidRequestError, TridentError, codes_of, did_you_mean
+from trident.errors import InvalidRequestError, TridentError, UnsupportedParameterError, codes_of, did_you_mean
 from trident_client.batch import BatchRequest
 from trident_client.completion import Completion
-from trident_client.openai_request import read_chat, read_completion
+from trident_client.openai_request import OpenAIRequest, read_chat, read_completion
 from trident_client.openai_response import chat_body, completion_body, error_body, usage_of
-from trident_client.request import Prompt
 from trident_client.sampling import PARAMETERS, Sampling, sampling_of
 
 Format = Literal["json", "text"]
 Json = dict[str, Any]
 ID_PREFIX = b'{"id": "batch_req_'  # how every line begins that is written here
 _ID = re.compile(r"batch_req_(\d+)_([0-9a-f]{8})")
-_READERS: dict[str, Callable[[Mapping[str, Any], Sampling | None], tuple[Prompt, Sampling]]] = {
+_READERS: dict[str, Callable[[Mapping[str, Any], Sampling | None], OpenAIRequest]] = {
     "/v1/chat/completions": read_chat,
     "/v1/completions": read_completion,
 }
@@ -39,11 +38,12 @@ class Task:
     """What one input line asks for."""
 
     number: int  # of the line, from 1
-    digest: str  # of the line and of the job's defaults
+    digest: str  # of the line, of the job's defaults and of its model
     custom_id: str | None = None
     url: str | None = None  # of OpenAI's line; None for a plain prompt
     model: str = ""  # as the line calls it
     request: BatchRequest | None = None  # None: the line is wrong
+    openai: OpenAIRequest | None = None  # of OpenAI's line, what its answer is written by
     error: InvalidRequestError | None = None  # why
 
     @property
@@ -62,15 +62,17 @@ def format_of(line: bytes) -> Format:
     return "json" if line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else "text"
 
 
-def digest_of(line: bytes, base: Sampling, form: Format) -> str:
+def digest_of(line: bytes, base: Sampling, form: Format, model: str) -> str:
     """Changes when another answer could be due."""
     changed = {name: value for name in PARAMETERS if (value := getattr(base, name)) != getattr(_DEFAULTS, name)}
-    return hashlib.blake2s(line.strip(b"\r\n") + b"\0" + repr((changed, form)).encode(), digest_size=4).hexdigest()
+    return hashlib.blake2s(
+        line.strip(b"\r\n") + b"\0" + repr((changed, form, model)).encode(), digest_size=4
+    ).hexdigest()
 
 
-def read_line(number: int, line: bytes, form: Format, base: Sampling) -> Task:
-    """The task of an input line; one that cannot be asked carries its error."""
-    task = Task(number, digest_of(line, base, form))
+def read_line(number: int, line: bytes, form: Format, base: Sampling, model: str) -> Task:
+    """The task of an input line; one that cannot be asked carries its error. `model`: what the whole job asks."""
+    task = Task(number, digest_of(line, base, form, model))
     try:
         text = line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").decode("utf-8").rstrip("\r\n")
         if form == "text":
@@ -110,13 +112,16 @@ def answer_line(task: Task, completion: Completion, created: int) -> bytes:
         if completion.others:
             answer["others"] = [{"text": each.text, "finish_reason": each.finish_reason} for each in completion.others]
         return _line(answer)
-    write = chat_body if task.url == "/v1/chat/completions" else completion_body
-    response = {
-        "status_code": 200,
-        "request_id": completion.request_id,
-        "body": write(completion, task.model, created),
-    }
+    response = {"status_code": 200, "request_id": completion.request_id, "body": _body(task, completion, created)}
     return _line({"id": task.id, "custom_id": task.custom_id, "response": response, "error": None})
+
+
+def _body(task: Task, completion: Completion, created: int) -> Json:
+    asked = task.openai
+    if asked is None or task.url == "/v1/chat/completions":
+        return chat_body(completion, task.model, created, forced=asked.forced if asked else None)
+    echoes = tuple(str(prompt) for prompt in asked.prompts) if asked.is_echoing else ()
+    return completion_body([completion], task.model, created, echoes=echoes, num_choices=asked.num_choices)
 
 
 def failure_line(task: Task, error: TridentError) -> bytes:
@@ -177,5 +182,10 @@ def _read_openai(task: Task, fields: Json, base: Sampling) -> Task:
         raise InvalidRequestError(f"url must be {' or '.join(_READERS)}, got {url!r}")
     if not isinstance(body, dict):
         raise InvalidRequestError("body must be an object")
-    prompt, sampling = _READERS[url](body, base)
-    return replace(task, url=url, model=str(body.get("model", "")), request=BatchRequest(prompt, sampling))
+    asked = _READERS[url](body, base)
+    if asked.is_streaming:
+        raise UnsupportedParameterError("stream True is not supported; leave it out", param="stream")
+    if len(asked.prompts) != 1:
+        raise InvalidRequestError("prompt must be one text in a batch", param="prompt")
+    request = BatchRequest(asked.prompts[0], asked.sampling)
+    return replace(task, url=url, model=str(body.get("model", "")), request=request, openai=asked)

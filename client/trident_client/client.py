@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any
 
-from trident.contract import ENSEMBLE
+from trident.contract import EMBEDDING, ENSEMBLE
 from trident_client.async_client import AsyncClient
 from trident_client.batch import BatchRequest, BatchResult
 from trident_client.completion import Completion
 from trident_client.connection import Connection
+from trident_client.embedding import Embeddings
 from trident_client.interface import ModelInterface
 from trident_client.loop_thread import LoopThread
 from trident_client.metrics import Metrics
@@ -106,6 +107,17 @@ class Client:
         """
         results = self._client.batch(requests, sampling, max_in_flight=max_in_flight, timeout_s=timeout_s, **parameters)
         return self._results(results)
+
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        model: str = EMBEDDING.name,
+        request_id: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Embeddings:
+        """The vectors of one text or of any number; see `AsyncClient.embed`."""
+        return self._thread.run(self._client.embed(texts, model=model, request_id=request_id, timeout_s=timeout_s))
 
     def cancel(self, request_id: str) -> None:
         """End a running request by its id; see `AsyncClient.cancel`."""

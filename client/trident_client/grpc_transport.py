@@ -19,10 +19,11 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from trident.errors import CODES, EngineError, InvalidRequestError, QueueFullError, TridentError, UnavailableError
 from trident_client.completion import Delta
 from trident_client.connection import Connection, Tls, is_encrypted, read_pem
+from trident_client.embedding import Embeddings
 from trident_client.failure import closed, cut_off, error_of, error_of_text, not_triton, unreachable
-from trident_client.protobuf_format import is_final, new_decoders, to_delta, to_message
+from trident_client.protobuf_format import is_final, new_decoders, to_delta, to_embeddings, to_message, to_outputs
 from trident_client.request import Request
-from trident_client.transport import SHORT_TIMEOUT_S, is_loopback
+from trident_client.transport import SHORT_TIMEOUT_S, Outputs, is_loopback
 
 _END_TIMEOUT_S = 1.0  # a server that does not end a stream after its final response is not waited for
 
@@ -56,6 +57,28 @@ class GrpcTransport:
         call = GrpcCall(self._connected(), request, self._target, metadata, self._max_message_bytes)
         self._calls.add(call)
         return call
+
+    async def infer(self, request: Request) -> Outputs:
+        """`ModelInfer`."""
+        metadata = (*self._metadata, *request.headers)
+        try:
+            return to_outputs(await self._connected().ModelInfer(to_message(request), metadata=metadata))
+        except grpc.aio.AioRpcError as exc:
+            raise translated(exc, self._target, has_begun=False) from exc
+        except grpc.aio.UsageError as exc:
+            raise UnavailableError("the client was closed") from exc
+
+    async def embed(self, request: Request) -> Embeddings:
+        """`ModelInfer`."""
+        metadata = (*self._metadata, *request.headers)
+        try:
+            return to_embeddings(await self._connected().ModelInfer(to_message(request), metadata=metadata))
+        except grpc.aio.AioRpcError as exc:
+            raise translated(exc, self._target, has_begun=False) from exc
+        except grpc.aio.UsageError as exc:
+            raise UnavailableError("the client was closed") from exc
+        except ValueError as exc:
+            raise not_triton(self._target, str(exc), "gRPC") from exc
 
     async def is_live(self) -> bool:
         """`ServerLive`, False when it fails."""

@@ -26,10 +26,20 @@ from trident.errors import (
 )
 from trident_client.completion import Delta
 from trident_client.connection import Connection, Tls, is_encrypted
+from trident_client.embedding import Embeddings
 from trident_client.failure import ANY, closed, cut_off, error_of, error_of_text, not_triton, unreachable
-from trident_client.json_format import EventSplitter, error_text, to_body, to_delta, to_object
+from trident_client.json_format import (
+    EventSplitter,
+    error_text,
+    to_body,
+    to_delta,
+    to_embeddings,
+    to_infer_body,
+    to_object,
+    to_outputs,
+)
 from trident_client.request import Request
-from trident_client.transport import SHORT_TIMEOUT_S, is_loopback
+from trident_client.transport import SHORT_TIMEOUT_S, Outputs, is_loopback
 
 _HEADERS = (("content-type", "application/json"), ("accept-encoding", "identity"))
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=128)
@@ -66,7 +76,7 @@ class HttpTransport:
         self._extensions = {"sni_hostname": name} if name else {}
         # Where a proxy is between, its connections are httpx's own affair.
         is_direct = is_loopback(self._url) or not getproxies()
-        verify = _ssl_context(connection.tls or Tls()) if self._url.startswith("https:") else False
+        verify = ssl_context(connection.tls or Tls()) if self._url.startswith("https:") else False
         options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *_keepalive(int(connection.keepalive_s))]
         wire = httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS, socket_options=options)
         try:
@@ -86,6 +96,44 @@ class HttpTransport:
     def open(self, request: Request) -> HttpCall:
         """A call on a connection of the pool."""
         return HttpCall(self._client, request, self._url, self._extensions)
+
+    async def infer(self, request: Request) -> Outputs:
+        """POST the model's `infer`, KServe v2 in JSON."""
+        headers = [*_HEADERS, *request.headers]
+        path = f"{_path(request.model)}/infer"
+        try:
+            response = await self._client.post(
+                path, content=to_infer_body(request), headers=headers, extensions=self._extensions
+            )
+        except httpx.TransportError as exc:
+            raise unreachable(self._url, str(exc) or type(exc).__name__) from exc
+        except RuntimeError as exc:  # so httpx says that its client was closed
+            raise UnavailableError("the client was closed") from exc
+        if response.status_code != HTTPStatus.OK:
+            raise _error_of_status(response.status_code, response.content)
+        try:
+            return to_outputs(to_object(response.content))
+        except ValueError as exc:
+            raise not_triton(self._url, str(exc), "HTTP") from exc
+
+    async def embed(self, request: Request) -> Embeddings:
+        """POST the model's `infer`, KServe v2 in JSON."""
+        headers = [*_HEADERS, *request.headers]
+        path = f"{_path(request.model)}/infer"
+        try:
+            response = await self._client.post(
+                path, content=to_infer_body(request), headers=headers, extensions=self._extensions
+            )
+        except httpx.TransportError as exc:
+            raise unreachable(self._url, str(exc) or type(exc).__name__) from exc
+        except RuntimeError as exc:  # so httpx says that its client was closed
+            raise UnavailableError("the client was closed") from exc
+        if response.status_code != HTTPStatus.OK:
+            raise _error_of_status(response.status_code, response.content)
+        try:
+            return to_embeddings(to_object(response.content))
+        except ValueError as exc:
+            raise not_triton(self._url, str(exc), "HTTP") from exc
 
     async def is_live(self) -> bool:
         """GET `/v2/health/live`, False when it fails."""
@@ -234,7 +282,12 @@ def _path(model: str) -> str:
     return f"/v2/models/{quote(model, safe='')}"
 
 
-def _ssl_context(tls: Tls) -> ssl.SSLContext:
+def ssl_context(tls: Tls) -> ssl.SSLContext:
+    """That of httpx for these certificates.
+
+    Raises:
+        SettingsError: a file that cannot be read, or is no certificate.
+    """
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
         if tls.cert_file is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from trident.errors import UnsupportedParameterError
 from trident_client.completion import PERF_METRICS, Beam, Delta, PerfMetrics
+from trident_client.embedding import Embeddings
 from trident_client.request import Request
 
 # sent as lists even when they hold one word
@@ -63,6 +64,54 @@ def error_text(answer: dict[str, Any]) -> str:
     """What the `error` of an answer says; a gateway in OpenAI's manner makes an object of it."""
     error = answer["error"]
     return str(error.get("message", error) if isinstance(error, dict) else error)
+
+
+def to_infer_body(request: Request) -> bytes:
+    """The request as the body of KServe v2's `infer`."""
+    inputs = [
+        {
+            "name": tensor.name,
+            "shape": tensor.shape,
+            "datatype": "BYTES" if tensor.dtype == "STRING" else tensor.dtype,
+            "data": tensor.values,
+        }
+        for tensor in request.inputs
+    ]
+    return json.dumps({"id": request.id, "inputs": inputs}, ensure_ascii=False).encode("utf-8")
+
+
+def to_outputs(response: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Every output in an answer of `infer`, row-major; texts as bytes.
+
+    Raises:
+        ValueError: it is no such answer.
+    """
+    try:
+        return {
+            output["name"]: tuple(
+                value.encode() if output["datatype"] == "BYTES" else value for value in output["data"]
+            )
+            for output in response["outputs"]
+        }
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"the answer is none of `infer`: {exc}") from exc
+
+
+def to_embeddings(response: dict[str, Any]) -> Embeddings:
+    """The vectors in an answer of `infer`.
+
+    Raises:
+        ValueError: an output is missing, or is not what its name says.
+    """
+    import numpy as np  # noqa: PLC0415 - only who asks for vectors waits for it
+
+    try:
+        named = {output["name"]: output for output in response["outputs"]}
+        embedding = named["embedding"]
+        vectors = np.array(embedding["data"], np.float32).reshape(embedding["shape"])
+        return Embeddings(vectors, tuple(named["num_tokens"]["data"]))
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"the answer is none of `infer`: {exc}") from exc
 
 
 def to_delta(response: dict[str, Any]) -> Delta | None:

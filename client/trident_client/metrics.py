@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from trident.errors import UnavailableError
-from trident_client.connection import Connection
+from trident_client.connection import Connection, Tls
 from trident_client.failure import unreachable
 
 DEFAULT_PORT = 8002  # Triton's
@@ -58,22 +58,28 @@ def metrics_url_of(url: str) -> str:
 
 
 async def read_metrics(url: str, connection: Connection) -> Metrics:
-    """GET the page.
+    """GET the page; without a scheme the address is https where `connection` has TLS.
 
     Raises:
         UnavailableError: nobody answers there, or not with a page of metrics.
+        SettingsError: a certificate cannot be used.
     """
     import httpx  # noqa: PLC0415 - only who reads metrics waits for it
 
+    from trident_client.http_transport import ssl_context  # noqa: PLC0415
     from trident_client.transport import is_loopback  # noqa: PLC0415
 
-    url = url if "://" in url else f"http://{url}"
+    url = url if "://" in url else f"{'https' if connection.tls else 'http'}://{url}"
     url = url if urlsplit(url).path not in {"", "/"} else f"{url.rstrip('/')}/metrics"
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
     headers = dict(connection.all_headers())
+    tls = connection.tls or Tls()
+    verify = ssl_context(tls) if url.startswith("https:") else False
+    extensions = {"sni_hostname": tls.server_name} if tls.server_name else {}
+    is_direct = is_loopback(origin)
     try:
-        async with httpx.AsyncClient(headers=headers, timeout=5.0, trust_env=not is_loopback(origin)) as client:
-            response = await client.get(url)
+        async with httpx.AsyncClient(headers=headers, timeout=5.0, verify=verify, trust_env=not is_direct) as client:
+            response = await client.get(url, extensions=extensions)
     except (httpx.TransportError, httpx.InvalidURL) as exc:
         raise unreachable(url, str(exc) or type(exc).__name__) from exc
     if response.status_code != httpx.codes.OK:

@@ -2,40 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from trident.errors import RateLimitError, TridentError, codes_of
 from trident_client.completion import Completion
+from trident_client.openai_tools import ForcedCalls, GuidedCalls, call_id
 
 Json = dict[str, Any]
 
 
-def chat_body(completion: Completion, model: str, created: int) -> Json:
-    """The body of `/v1/chat/completions`; `created`: seconds since 1970."""
+def chat_body(
+    completion: Completion,
+    model: str,
+    created: int,
+    *,
+    forced: ForcedCalls | None = None,
+    fingerprint: str | None = None,
+) -> Json:
+    """The body of `/v1/chat/completions`.
+
+    `created`: seconds since 1970. `forced`: how the text is read as tool calls.
+    """
     choices = [
         {
             "index": index,
-            "message": _message(each),
-            "logprobs": _chat_log_probs(each),
-            "finish_reason": each.finish_reason or None,
+            "message": _message(completion.request_id, index, each, forced),
+            "logprobs": chat_log_probs(each.token_texts, each.log_probs),
+            "finish_reason": finish_reason_of(each.finish_reason, forced),
         }
         for index, each in enumerate((completion, *completion.others))
     ]
-    return _body("chatcmpl", "chat.completion", completion, model, created, choices)
+    return {
+        "id": f"chatcmpl-{completion.request_id}",
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": choices,
+        "usage": usage_of(completion),
+        **({} if fingerprint is None else {"system_fingerprint": fingerprint}),
+    }
 
 
-def completion_body(completion: Completion, model: str, created: int) -> Json:
-    """The body of `/v1/completions`; `created`: seconds since 1970."""
-    choices = [
-        {
-            "index": index,
-            "text": each.text,
-            "logprobs": _completion_log_probs(each),
-            "finish_reason": each.finish_reason or None,
-        }
-        for index, each in enumerate((completion, *completion.others))
-    ]
-    return _body("cmpl", "text_completion", completion, model, created, choices)
+def completion_body(
+    completions: Sequence[Completion],
+    model: str,
+    created: int,
+    *,
+    echoes: Sequence[str] = (),
+    num_choices: int | None = None,
+    fingerprint: str | None = None,
+) -> Json:
+    """The body of `/v1/completions`, of one prompt or several.
+
+    `echoes`: what stands before the texts of each prompt. `num_choices`: of each prompt, the best ones where more came.
+    """
+    choices: list[Json] = []
+    for number, completion in enumerate(completions):
+        echo = echoes[number] if echoes else ""
+        sequences = _best((completion, *completion.others), num_choices)
+        for each in sequences:
+            choices.append(
+                {
+                    "index": len(choices),
+                    "text": echo + each.text,
+                    "logprobs": completion_log_probs(each.token_texts, each.log_probs),
+                    "finish_reason": each.finish_reason or None,
+                }
+            )
+    return {
+        "id": f"cmpl-{completions[0].request_id}",
+        "object": "text_completion",
+        "created": created,
+        "model": model,
+        "choices": choices,
+        "usage": usage_of(*completions),
+        **({} if fingerprint is None else {"system_fingerprint": fingerprint}),
+    }
 
 
 def error_body(error: TridentError) -> Json:
@@ -49,54 +92,107 @@ def error_body(error: TridentError) -> Json:
     }
 
 
-def usage_of(completion: Completion) -> Json:
+def usage_of(*completions: Completion) -> Json:
     """Tokens of all sequences; what the server did not count is 0."""
-    num_input = completion.num_input_tokens or 0
-    num_output = sum(each.num_output_tokens or 0 for each in (completion, *completion.others))
-    return {"prompt_tokens": num_input, "completion_tokens": num_output, "total_tokens": num_input + num_output}
+    sequences = [each for completion in completions for each in (completion, *completion.others)]
+    return usage_body(
+        sum(completion.num_input_tokens or 0 for completion in completions),
+        sum(each.num_output_tokens or 0 for each in sequences),
+        sum(completion.num_cached_tokens or 0 for completion in completions),
+        sum(
+            num_reasoning_tokens(each.num_output_tokens or 0, len(each.reasoning), len(each.text)) for each in sequences
+        ),
+    )
 
 
-def _body(prefix: str, kind: str, completion: Completion, model: str, created: int, choices: list[Json]) -> Json:
+def usage_body(num_input: int, num_output: int, num_cached: int = 0, num_reasoning: int = 0) -> Json:
+    """The value of `usage`."""
     return {
-        "id": f"{prefix}-{completion.request_id}",
-        "object": kind,
-        "created": created,
-        "model": model,
-        "choices": choices,
-        "usage": usage_of(completion),
+        "prompt_tokens": num_input,
+        "completion_tokens": num_output,
+        "total_tokens": num_input + num_output,
+        "prompt_tokens_details": {"cached_tokens": num_cached},
+        "completion_tokens_details": {"reasoning_tokens": num_reasoning},
     }
 
 
-def _message(completion: Completion) -> Json:
-    message: Json = {"role": "assistant", "content": completion.text, "refusal": None}
-    if completion.reasoning:
-        message["reasoning_content"] = completion.reasoning
-    if completion.tool_calls:
-        message["tool_calls"] = [dict(call) for call in completion.tool_calls]
-    return message
+def num_reasoning_tokens(num_output: int, num_reasoning_chars: int, num_text_chars: int) -> int:
+    """An estimate by the share of the text, as the engine counts both together; exact where one of them is none."""
+    num_chars = num_reasoning_chars + num_text_chars
+    return round(num_output * num_reasoning_chars / num_chars) if num_chars else 0
 
 
-def _chat_log_probs(completion: Completion) -> Json | None:
-    if not completion.log_probs:
+def finish_reason_of(reason: str, forced: ForcedCalls | None = None) -> str | None:
+    """OpenAI's; of an answer that ended where its guide ends, and is to be read as calls, "tool_calls"."""
+    return "tool_calls" if forced is not None and reason == "stop" else reason or None
+
+
+def chat_log_probs(token_texts: Sequence[bytes], log_probs: Sequence[float]) -> Json | None:
+    """The value of `logprobs` in a choice of a chat; None where none were asked for."""
+    if not log_probs:
         return None
     content = [
-        {
-            "token": token.decode("utf-8", "replace"),
-            "logprob": log_prob,
-            "bytes": list(token),
-            "top_logprobs": [],
-        }
-        for token, log_prob in zip(completion.token_texts, completion.log_probs, strict=False)
+        {"token": token.decode("utf-8", "replace"), "logprob": log_prob, "bytes": list(token), "top_logprobs": []}
+        for token, log_prob in zip(token_texts, log_probs, strict=False)
     ]
     return {"content": content, "refusal": None}
 
 
-def _completion_log_probs(completion: Completion) -> Json | None:
-    if not completion.log_probs:
+def completion_log_probs(token_texts: Sequence[bytes], log_probs: Sequence[float], num_chars: int = 0) -> Json | None:
+    """Likewise, of a completion; `num_chars`: of the text before these tokens, for `text_offset`."""
+    if not log_probs:
         return None
+    offsets, seen = [], b""
+    for token in token_texts:
+        offsets.append(num_chars + len(seen.decode("utf-8", "ignore")))
+        seen += token
     return {
-        "tokens": [token.decode("utf-8", "replace") for token in completion.token_texts],
-        "token_logprobs": list(completion.log_probs),
+        "tokens": [token.decode("utf-8", "replace") for token in token_texts],
+        "token_logprobs": list(log_probs),
         "top_logprobs": None,
-        "text_offset": [],
+        "text_offset": offsets,
     }
+
+
+def _best(sequences: Sequence[Completion], num_choices: int | None) -> Sequence[Completion]:
+    """Those with the highest log-probability per token, in this order, where there are more than are wanted."""
+    if num_choices is None or len(sequences) <= num_choices:
+        return sequences
+
+    def score(each: Completion) -> float:
+        return sum(each.log_probs) / max(1, len(each.log_probs))
+
+    return sorted(sequences, key=score, reverse=True)[:num_choices]
+
+
+def _message(request_id: str, index: int, completion: Completion, forced: ForcedCalls | None) -> Json:
+    calls = [dict(call) for call in completion.tool_calls]
+    text: str | None = completion.text
+    if forced is not None:
+        calls, text = _forced_calls(request_id, index, completion.text, forced), None
+    elif calls:
+        calls = [{key: value for key, value in call.items() if key != "index"} for call in calls]
+        text = text or None
+    message: Json = {"role": "assistant", "content": text, "refusal": None}
+    if completion.reasoning:
+        message["reasoning_content"] = completion.reasoning
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _forced_calls(request_id: str, index: int, text: str, forced: ForcedCalls) -> list[Json]:
+    names: dict[int, str] = {}
+    arguments: dict[int, str] = {}
+    for piece in GuidedCalls(forced).feed(text):
+        if piece.name is not None:
+            names[piece.index] = piece.name
+        arguments[piece.index] = arguments.get(piece.index, "") + piece.arguments
+    return [
+        {
+            "id": call_id(request_id, index, number),
+            "type": "function",
+            "function": {"name": name, "arguments": arguments[number]},
+        }
+        for number, name in names.items()
+    ]

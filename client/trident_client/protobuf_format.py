@@ -18,6 +18,7 @@ from typing import Any
 from tritonclient.grpc import service_pb2
 
 from trident_client.completion import PERF_METRICS, Beam, Delta, PerfMetrics
+from trident_client.embedding import Embeddings
 from trident_client.request import Request
 from trident_client.tensor import WireDtype
 
@@ -81,6 +82,34 @@ def to_delta(response: Any, decoders: Decoders, *, is_last: bool | None = None) 
         values["perf_metrics"] = PerfMetrics(**perf_metrics)
     decoder = decoders[values.get("sequence_index", 0)]
     return Delta(decoder.decode(texts[4:end], is_final(response) if is_last is None else is_last), **values)
+
+
+def to_outputs(response: Any) -> dict[str, tuple[Any, ...]]:
+    """Every output of a `ModelInferResponse`, row-major; texts as bytes."""
+    return {
+        output.name: _all_bytes(output, raw)
+        if output.datatype == "BYTES"
+        else tuple(value for (value,) in struct.iter_unpack("<" + _STRUCT_CODES[output.datatype], raw))
+        for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+    }
+
+
+def to_embeddings(response: Any) -> Embeddings:
+    """The vectors in a `ModelInferResponse`.
+
+    Raises:
+        ValueError: an output is missing, or is not what its name says.
+    """
+    import numpy as np  # noqa: PLC0415 - only who asks for vectors waits for it
+
+    try:
+        pairs = zip(response.outputs, response.raw_output_contents, strict=True)
+        raw = {output.name: (output, raw) for output, raw in pairs}
+        (embedding, values), (_, counts) = raw["embedding"], raw["num_tokens"]
+    except KeyError as exc:
+        raise ValueError(f"the answer has no output {exc}") from exc
+    vectors = np.frombuffer(values, "<f4").reshape(tuple(embedding.shape))
+    return Embeddings(vectors, tuple(np.frombuffer(counts, "<i4").tolist()))
 
 
 def _beams(texts: bytes, scores: tuple[float, ...]) -> tuple[Beam, ...]:

@@ -9,9 +9,11 @@ from typing import Any, Literal, Protocol
 from trident.errors import InvalidRequestError
 from trident_client.completion import Delta
 from trident_client.connection import Connection
+from trident_client.embedding import Embeddings
 from trident_client.request import Request
 
 ProtocolName = Literal["grpc", "http"]
+Outputs = Mapping[str, tuple[Any, ...]]  # of a model, by name, row-major; texts as bytes
 _LOOPBACK = re.compile(r"(?:\w+:///?)?(?:localhost|127(?:\.\d+){3}|\[?::1\]?)(?::\d+)?/?", re.IGNORECASE)
 SHORT_TIMEOUT_S = 5.0  # of everything that is no inference
 
@@ -37,6 +39,22 @@ class Transport(Protocol):
 
     def open(self, request: Request) -> Call:
         """A call that will send `request`."""
+        ...
+
+    async def infer(self, request: Request) -> Outputs:
+        """The one answer of any model that gives one.
+
+        Raises:
+            TridentError: it failed.
+        """
+        ...
+
+    async def embed(self, request: Request) -> Embeddings:
+        """The answer to a request for vectors.
+
+        Raises:
+            TridentError: it failed.
+        """
         ...
 
     async def is_live(self) -> bool:

@@ -1,4 +1,4 @@
-"""Every tensor of every model of the ensemble, once.
+"""Every tensor of every model of the ensemble, once; and of the model `embedding`.
 
 The hand-written `config.pbtxt` files are tested against this module (`trident check` does the same for
 a user). Names, dtypes and dims are those of NVIDIA's `inflight_batcher_llm` repository, TensorRT-LLM
@@ -358,3 +358,14 @@ ENSEMBLE = Model(
 )
 
 MODELS: tuple[Model, ...] = (PREPROCESSING, ENGINE, POSTPROCESSING, ENSEMBLE)
+
+# In a repository of its own, served only where a deployment asks for it.
+EMBEDDING = Model(
+    "embedding",
+    inputs=(Tensor("text", "STRING", optional=False, ours=True),),
+    outputs=(
+        _ours("embedding", "FP32", (-1,)),  # of length 1; as many values as the engine has dimensions
+        _ours("num_tokens", "INT32"),  # of the text, as far as it was read
+    ),
+)
+MAX_EMBEDDING_TEXTS = 8  # in one request: its max_batch_size

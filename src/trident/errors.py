@@ -30,7 +30,7 @@ path of the server's machine when it can reach a client.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -89,11 +89,17 @@ class RateLimitError(TridentError):
     """More than the key or its tenant may ask in this time."""
 
     def __init__(
-        self, message: str, *, retry_after_s: float = 1.0, kind: Literal["requests", "tokens"] = "requests"
+        self,
+        message: str,
+        *,
+        retry_after_s: float = 1.0,
+        kind: Literal["requests", "tokens"] = "requests",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.kind = kind
+        self.headers = dict(headers or {})  # of an HTTP answer: how the limits stand
 
 
 class QuotaError(TridentError):

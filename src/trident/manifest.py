@@ -13,7 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
 
 from trident.errors import ManifestError, did_you_mean
 
@@ -26,6 +27,7 @@ class EngineKind(str, Enum):
     """What runs the engine; the adapter is chosen by it."""
 
     OPENVINO = "openvino"
+    OPENVINO_EMBEDDING = "openvino_embedding"  # text to a vector; served beside one of the others
     TENSORRT_LLM = "tensorrt_llm"
     TENSORRT_LLM_PYTORCH = "tensorrt_llm_pytorch"
     REPLAY = "replay"
@@ -60,7 +62,7 @@ class RequestLimits(_Part):
     """What one engine takes of requests; the size of its KV cache is in `Limits`."""
 
     max_input_tokens: int = Field(ge=1)  # longest prompt
-    max_output_tokens: int = Field(ge=1)  # longest completion
+    max_output_tokens: int = Field(ge=0)  # longest completion; 0: of an embedding model, which makes none
     max_seq_tokens: int = Field(ge=2)  # prompt and completion together
     max_num_seqs: int = Field(ge=1)  # sequences in one running batch
     max_num_batched_tokens: int = Field(ge=1)  # tokens in one engine step; longer prompts are prefilled in chunks
@@ -71,14 +73,26 @@ class RequestLimits(_Part):
 class Limits(RequestLimits):
     """What one engine can take. Preprocessing and the engine model refuse the rest by name."""
 
-    kv_cache_tokens: int = Field(ge=1)  # tokens of all sequences that the KV cache holds; see kv_cache_fraction
+    kv_cache_tokens: int = Field(ge=0)  # tokens of all sequences that the KV cache holds; see kv_cache_fraction
+
+
+def check_kind_limits(kind: EngineKind, max_output_tokens: int, kv_cache_tokens: int | None) -> None:
+    """An embedding model makes no tokens and has no KV cache: both are 0 for it and for no other kind.
+
+    Raises:
+        ValueError: names the limit.
+    """
+    is_embedding = kind is EngineKind.OPENVINO_EMBEDDING
+    for name, value in (("max_output_tokens", max_output_tokens), ("kv_cache_tokens", kv_cache_tokens)):
+        if value is not None and (value == 0) != is_embedding:
+            raise ValueError(f"limits.{name} must be {'0' if is_embedding else 'above 0'} for kind '{kind.value}'")
 
 
 class Tokens(_Part):
     """The ids that mean something to the engine loop."""
 
     vocab_size: int = Field(ge=1)
-    eos_ids: tuple[int, ...] = Field(min_length=1)  # every id that ends a completion; the first is the primary one
+    eos_ids: tuple[int, ...] = Field(min_length=1)  # every id that ends a text; the first is the primary one
     bos_id: int | None = None
     pad_id: int
 
@@ -152,6 +166,11 @@ class Manifest(_Part):
     gpu_architecture: str | None = None
     image_digest: str | None = None
     files: dict[RelativePath, Sha256] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _limits_fit_the_kind(self) -> Self:
+        check_kind_limits(self.kind, self.limits.max_output_tokens, self.limits.kv_cache_tokens)
+        return self
 
 
 def sha256_of(path: Path) -> str:

@@ -41,6 +41,9 @@ class Settings(BaseModel):
     repository: Path | None = Field(None, description="model repository; the one that came with Trident when unset")
     engines: Path = Field(Path("engines"), description="folder of engines/<name>/<version>")
     engine: str = Field("smollm2-135m", description="engine to serve: a name, name@version, or a path")
+    embedding: str | None = Field(
+        None, description="engine that makes embeddings, served beside it: a name, name@version, or a path"
+    )
     backend: Backend = Field(
         Backend.PYTHON,
         description="what runs a TensorRT engine: python, or NVIDIA's C++ backend: cpp, cpp-orchestrator",
@@ -64,9 +67,12 @@ class Settings(BaseModel):
         return "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
 
 
-# Set by `trident serve` for the model processes; not settings of their own.
 GATEWAY_PREFIX = PREFIX + "GATEWAY_"  # the gateway's own settings, read in `trident.gateway.config`
-INTERNAL_VARIABLES = frozenset({"TRIDENT_ENGINE_DIRECTORY", "TRIDENT_DRAIN_FILE", "TRIDENT_FOLLOWED_FOLDER"})
+EMBEDDING_VARIABLE = "TRIDENT_EMBEDDING_DIRECTORY"
+# Set by `trident serve` for the model processes; not settings of their own.
+INTERNAL_VARIABLES = frozenset(
+    {"TRIDENT_ENGINE_DIRECTORY", "TRIDENT_DRAIN_FILE", "TRIDENT_FOLLOWED_FOLDER", EMBEDDING_VARIABLE}
+)
 
 
 def read_settings(environ: Mapping[str, str] | None = None, /, **options: Any) -> Settings:

@@ -24,12 +24,14 @@ from trident.cli import (
     engines,
     gateway,
     generate,
+    keys,
     metrics,
     migrate,
     models,
     plan,
     prompts,
     repository,
+    route,
     serve,
 )
 from trident.cli import (
@@ -72,6 +74,8 @@ app.add_typer(repository.app, name="repository")
 app.command("migrate")(migrate.migrate)
 app.command("serve")(serve.serve)
 app.command("gateway")(gateway.gateway)
+app.add_typer(route.app, name="route")
+app.add_typer(keys.app, name="keys")
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("batch")(batch.batch)

@@ -10,16 +10,27 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from trident.cli.generate import MaxTokens, ProtocolName, Seed, Temperature, TopK, TopP, own_url, set_options
+from trident.cli.connection import (
+    ApiKey,
+    CaFile,
+    CertFile,
+    KeyFile,
+    ModelName,
+    ProtocolName,
+    connection_of,
+    own_url,
+)
+from trident.cli.generate import MaxTokens, Seed, Temperature, TopK, TopP, set_options
+from trident.contract import ENSEMBLE
 from trident.errors import ConfigurationError, SettingsError
 
 if TYPE_CHECKING:
+    from trident_client import AsyncClient, Sampling
     from trident_client.batch_job import BatchJob, Tally
-    from trident_client.sampling import Sampling
 
 Urls = Annotated[
     list[str] | None,
@@ -39,6 +50,11 @@ def batch(
     max_retries: Annotated[int, typer.Option(min=0, help="of a request that finds no server, or a full one")] = 8,
     url: Urls = None,
     protocol: ProtocolName = "grpc",
+    model: ModelName = ENSEMBLE.name,
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
     text: Annotated[bool, typer.Option("--text", help="every line is a prompt, also one that begins with {")] = False,
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,
@@ -54,20 +70,24 @@ def batch(
     """
     import asyncio
 
+    from trident_client import AsyncClient, Retry
     from trident_client.batch_job import BatchJob
     from trident_client.batch_output import AnswerFile, FailureFile
     from trident_client.sampling import sampling_of
 
+    connection = connection_of(api_key, ca_file, cert_file, key_file)
     base: Sampling = sampling_of(
         None, set_options(max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     )
     failed = failed or output.parent / f"{output.stem}.failed{output.suffix}"
     began_s = time.monotonic()
     with _opened(source) as lines, closing(AnswerFile(output)) as answers, closing(FailureFile(failed)) as failures:
-        job = BatchJob(lines, answers, failures, base=base, form="text" if text else None)
+        job = BatchJob(lines, answers, failures, base=base, form="text" if text else None, model=model)
+        retry = Retry(max_retries=max_retries, max_wait_s=_MAX_WAIT_S)
+        client = AsyncClient(url or [own_url(protocol)], protocol, model=model, connection=connection, retry=retry)
         with _progress(_num_lines(lines)) as tell:
             try:
-                asyncio.run(_run(job, url or [own_url(protocol)], protocol, in_flight, max_retries, tell))
+                asyncio.run(_run(job, client, in_flight, tell))
             except ConfigurationError:
                 raise  # the same command would not do
             except BaseException:
@@ -78,19 +98,8 @@ def batch(
         raise typer.Exit(1)
 
 
-async def _run(
-    job: BatchJob,
-    urls: list[str],
-    protocol: Literal["grpc", "http"],
-    in_flight: int,
-    max_retries: int,
-    tell: Callable[[Tally], None],
-) -> None:
-    from trident_client import AsyncClient
-    from trident_client.retry import Retry
-
-    retry = Retry(max_retries=max_retries, max_wait_s=_MAX_WAIT_S)
-    async with AsyncClient(urls, protocol, retry=retry) as client:
+async def _run(job: BatchJob, client: AsyncClient, in_flight: int, tell: Callable[[Tally], None]) -> None:
+    async with client:
         await job.run(lambda requests: client.batch(requests, max_in_flight=in_flight), client.is_ready, tell)
 
 

@@ -69,6 +69,7 @@ def _print_steps(recipe: Recipe, engines: Path) -> None:
 
 def _tell(directory: Path, engines: Path | None, register: bool) -> None:
     """Register the engine when asked to; say where it is, and what to do next."""
+    from trident.manifest import EngineKind, read_manifest
     from trident.settings import Settings
 
     if register:
@@ -76,7 +77,8 @@ def _tell(directory: Path, engines: Path | None, register: bool) -> None:
 
         registry.register(directory, registry.default_uri(directory.parents[1]))
     name = directory.parent.name
-    options = "" if name == Settings.model_fields["engine"].default else f" --engine {name}"
+    role = "embedding" if read_manifest(directory).kind is EngineKind.OPENVINO_EMBEDDING else "engine"
+    options = "" if name == Settings.model_fields[role].default else f" --{role} {name}"
     if engines is not None:
         options += f" --engines {engines}"
     print(f"engine {name}@{directory.name} is ready in {directory}; next: trident serve{options}")

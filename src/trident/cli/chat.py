@@ -9,20 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trident.cli.connection import (
+    ApiKey,
+    CaFile,
+    CertFile,
+    KeyFile,
+    ModelName,
+    ProtocolName,
+    Url,
+    connect,
+    connection_of,
+)
 from trident.cli.generate import (
     Answer,
     MaxTokens,
-    ProtocolName,
     Seed,
     Temperature,
     TopK,
     TopP,
-    Url,
     collect,
-    connect,
     set_options,
     write_text,
 )
+from trident.contract import ENSEMBLE
 from trident.errors import InvalidRequestError, TridentError
 
 if TYPE_CHECKING:
@@ -36,6 +45,11 @@ def chat(
     *,
     url: Url = None,
     protocol: ProtocolName = "grpc",
+    model: ModelName = ENSEMBLE.name,
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
     system: Annotated[str | None, typer.Option(help="what the model is told before the conversation")] = None,
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,
@@ -49,7 +63,11 @@ def chat(
     beginning: list[Message] = [{"role": "system", "content": system}] if system else []
     history = list(beginning)
     is_terminal = sys.stdin.isatty()
-    with connect(url, protocol) as client, contextlib.suppress(KeyboardInterrupt):  # Ctrl-C at the prompt ends it
+    connection = connection_of(api_key, ca_file, cert_file, key_file)
+    with (
+        connect(url, protocol, model, connection) as client,
+        contextlib.suppress(KeyboardInterrupt),  # Ctrl-C at the prompt ends it
+    ):
         for line in _lines(is_terminal=is_terminal):
             if line == "/quit":
                 return

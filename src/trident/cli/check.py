@@ -18,7 +18,7 @@ def check(
 ) -> None:
     """Compare a model repository with the contract, and an engine with this machine, fact by fact. Starts nothing."""
     from trident.engines.preflight import Fact, preflight
-    from trident.manifest import find_engine, read_manifest
+    from trident.manifest import EngineKind, find_engine, read_manifest
     from trident.repository import check_repository
     from trident.server.repository import find_repository
     from trident.settings import read_settings
@@ -43,6 +43,7 @@ def check(
         typer.echo(f"{'ok' if fact.is_ok else 'WRONG':<6} {fact.name:<17} {fact.found}{fix}")
     if num_wrong:
         raise typer.Exit(2)
-    given = {"--engine": engine, "--repository": repository, "--engines": engines}
+    role = "--embedding" if manifest.kind is EngineKind.OPENVINO_EMBEDDING else "--engine"
+    given = {role: engine, "--repository": repository, "--engines": engines}
     options = [text for name, value in given.items() if value is not None for text in (name, str(value))]
     typer.echo(f"next   {shlex.join(['trident', 'serve', *options])}")

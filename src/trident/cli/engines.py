@@ -39,7 +39,7 @@ def list_(
         perplexity = version.manifest.quality.get("perplexity")
         quality = f"  perplexity {perplexity:.2f}" if perplexity else ""
         typer.echo(
-            f"{mark} {facts['engine']:<34} {facts['kind']:<12} {facts['precision']:<8} "
+            f"{mark} {facts['engine']:<34} {facts['kind']:<20} {facts['precision']:<8} "
             f"{version.size_bytes / 1e6:>8.1f} MB  {facts['built_at']}{quality}"
         )
     if not found:

@@ -8,10 +8,22 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trident.cli.connection import (
+    ApiKey,
+    CaFile,
+    CertFile,
+    KeyFile,
+    ModelName,
+    ProtocolName,
+    Url,
+    connect,
+    connection_of,
+)
+from trident.contract import ENSEMBLE
 from trident.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -19,8 +31,6 @@ if TYPE_CHECKING:
 
     from trident_client import Client, Completion, Delta
 
-Url = Annotated[str | None, typer.Option(help="host:port of the server; this machine's by default")]
-ProtocolName = Annotated[Literal["grpc", "http"], typer.Option(help="how to talk to it")]
 MaxTokens = Annotated[int | None, typer.Option(help="most tokens to generate", show_default="128")]
 Temperature = Annotated[float | None, typer.Option(help="randomness; greedy when unset")]
 TopK = Annotated[int | None, typer.Option(help="sample from the K likeliest tokens")]
@@ -77,6 +87,11 @@ def generate(
     *,
     url: Url = None,
     protocol: ProtocolName = "grpc",
+    model: ModelName = ENSEMBLE.name,
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,
     top_k: TopK = None,
@@ -91,27 +106,12 @@ def generate(
     sampling = set_options(
         max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, stop_words=stop or None
     )
-    with connect(url, protocol) as client:
+    with connect(url, protocol, model, connection_of(api_key, ca_file, cert_file, key_file)) as client:
         answer = _ask(client, text, sampling, is_streaming=not no_stream, is_quiet=as_json)
     if as_json:
         print(answer.as_json())
     elif sys.stderr.isatty():
         typer.secho(answer.as_line(), dim=True, err=True)
-
-
-def connect(url: str | None, protocol: Literal["grpc", "http"]) -> Client:
-    """A client of the server at `url`, or of the one that the settings put on this machine."""
-    from trident_client import Client
-
-    return Client(url or own_url(protocol), protocol)
-
-
-def own_url(protocol: Literal["grpc", "http"]) -> str:
-    """Where the settings put the server on this machine."""
-    from trident.settings import read_settings
-
-    settings = read_settings()
-    return f"{settings.loopback}:{settings.grpc_port if protocol == 'grpc' else settings.http_port}"
 
 
 def set_options(**options: Any) -> dict[str, Any]:

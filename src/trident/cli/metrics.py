@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trident.cli.connection import ApiKey, CaFile, CertFile, KeyFile, connection_of
 from trident.cli.table import print_table
 
 if TYPE_CHECKING:
@@ -38,16 +39,20 @@ _TIMES = (
 def metrics(
     *,
     url: Annotated[str | None, typer.Option(help="host:port of the metrics; this machine's by default")] = None,
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
     show_all: Annotated[bool, typer.Option("--all", help="every series, as name{labels} and value")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="every series as JSON")] = False,
 ) -> None:
     """What a server counts and times of itself, since it started."""
     import asyncio
 
-    from trident_client.connection import Connection
     from trident_client.metrics import read_metrics
 
-    reading = asyncio.run(read_metrics(url or _own_url(), Connection()))
+    connection = connection_of(api_key, ca_file, cert_file, key_file)
+    reading = asyncio.run(read_metrics(url or _own_url(), connection))
     if as_json:
         print(
             json.dumps(

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from trident.cli.generate import ProtocolName, Url, connect
+from trident.cli.connection import ApiKey, CaFile, CertFile, KeyFile, ProtocolName, Url, connect, connection_of
 from trident.cli.table import print_table
+from trident.contract import ENSEMBLE
 
 
 def models(
@@ -16,12 +17,17 @@ def models(
     *,
     url: Url = None,
     protocol: ProtocolName = "grpc",
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """The models that a server has loaded; with a name, what that one takes and gives."""
-    with connect(url, protocol) as client:
+    connection = connection_of(api_key, ca_file, cert_file, key_file)
+    with connect(url, protocol, name or ENSEMBLE.name, connection) as client:
         if name is not None:
-            interface = client.interface(name)
+            interface = client.interface()
             if as_json:
                 fields = {"name": name, "inputs": dict(interface.inputs), "outputs": sorted(interface.outputs)}
                 print(json.dumps(fields, indent=2))

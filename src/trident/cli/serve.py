@@ -26,6 +26,9 @@ def serve(
     engine: Annotated[
         str | None, typer.Option(help="engine: a name, name@version, or a path", show_default="smollm2-135m")
     ] = None,
+    embedding: Annotated[
+        str | None, typer.Option(help="engine that makes embeddings, served beside it; none when unset")
+    ] = None,
     backend: Annotated[
         str | None,
         typer.Option(help="what runs a TensorRT engine: python, cpp, cpp-orchestrator", show_default="python"),
@@ -44,6 +47,7 @@ def serve(
         repository=repository,
         engines=engines,
         engine=engine,
+        embedding=embedding,
         backend=backend,
     )
     if dry_run:
@@ -74,11 +78,13 @@ def _note(line: str) -> None:
 def _greeting(server: Server, after_s: float) -> str:
     """Where it listens, and what to type next."""
     url = "" if server.grpc_url == "127.0.0.1:8001" else f" --url {server.grpc_url}"
+    embedding = server.settings.embedding
+    served_too = f"\n  texts    {embedding}, as the model 'embedding'" if embedding else ""
     return f"""\
 {server.settings.engine} is ready: an inference through the ensemble answered, {after_s:.1f} s after the start
   HTTP     http://{server.http_url}
   gRPC     {server.grpc_url}
-  metrics  http://{server.metrics_url}/metrics
+  metrics  http://{server.metrics_url}/metrics{served_too}
   log      {server.log_path}
 
 In another terminal:

@@ -15,6 +15,7 @@ from trident.manifest import EngineKind, Manifest
 # The package that runs engines of a kind, and where it comes from. `replay` needs none.
 PACKAGES = {
     EngineKind.OPENVINO: ("openvino_genai", "pip install 'trident-llm[cpu]'"),
+    EngineKind.OPENVINO_EMBEDDING: ("openvino", "pip install 'trident-llm[cpu]'"),
     EngineKind.TENSORRT_LLM: ("tensorrt_llm", "serve it from NVIDIA's image"),
     EngineKind.TENSORRT_LLM_PYTORCH: ("tensorrt_llm", "serve it from NVIDIA's image"),
 }
@@ -34,6 +35,32 @@ def check_runnable(manifest: Manifest) -> None:
         )
 
 
+def check_generates(manifest: Manifest) -> None:
+    """Refuse an engine that makes no text.
+
+    Raises:
+        ManifestError: says how it is served.
+    """
+    if manifest.kind is EngineKind.OPENVINO_EMBEDDING:
+        raise ManifestError(
+            f"engine {manifest.name} makes embeddings and no text; serve it beside another engine: "
+            f"trident serve --embedding {manifest.name}"
+        )
+
+
+def check_embeds(manifest: Manifest) -> None:
+    """Refuse an engine that makes no embeddings.
+
+    Raises:
+        ManifestError: says which kind does.
+    """
+    if manifest.kind is not EngineKind.OPENVINO_EMBEDDING:
+        raise ManifestError(
+            f"engine {manifest.name} is of kind {manifest.kind.value} and makes no embeddings; name one of kind "
+            f"{EngineKind.OPENVINO_EMBEDDING.value}, such as all-minilm-l6-v2"
+        )
+
+
 def load_engine(directory: Path, manifest: Manifest) -> Engine:
     """Load the engine in `directory` with the adapter of `manifest.kind`.
 
@@ -41,6 +68,7 @@ def load_engine(directory: Path, manifest: Manifest) -> Engine:
         ConfigurationError: the adapter refuses the files, or this machine cannot run the kind.
         EngineError: the engine's process ended.
     """
+    check_generates(manifest)
     check_runnable(manifest)
     if manifest.kind is EngineKind.REPLAY:
         return ReplayEngine.load(directory, manifest)

@@ -17,6 +17,7 @@ from pathlib import Path
 import tokenizers
 
 from trident.engines.load import check_runnable
+from trident.engines.openvino_limits import check_speculation
 from trident.errors import ManifestError
 from trident.manifest import EngineKind, Manifest, verify_files
 
@@ -24,6 +25,7 @@ IMAGE_VARIABLE = "NVIDIA_TENSORRTLLM_IMAGE_DIGEST"  # set by our GPU image, see 
 # What must be the same as at the build, and how much of the version: engines are files of these libraries.
 _RUNNING = {
     EngineKind.OPENVINO: {"openvino": 2, "openvino-genai": 2},
+    EngineKind.OPENVINO_EMBEDDING: {"openvino": 2},
     EngineKind.TENSORRT_LLM: {"tensorrt_llm": 3},
     EngineKind.TENSORRT_LLM_PYTORCH: {},
     EngineKind.REPLAY: {},
@@ -169,6 +171,10 @@ def _tokenizer(directory: Path, manifest: Manifest) -> Iterator[Fact]:
 
 def _limits(manifest: Manifest) -> Iterator[Fact]:
     limits = manifest.limits
+    if manifest.kind is EngineKind.OPENVINO_EMBEDDING:
+        found = f"texts of {limits.max_input_tokens} tokens, {limits.max_num_seqs} in one inference"
+        yield Fact("limits", True, found)
+        return
     room = min(limits.max_seq_tokens, limits.kv_cache_tokens)
     found = (
         f"prompt {limits.max_input_tokens}, completion {limits.max_output_tokens}, {limits.max_num_seqs} sequences at "
@@ -177,6 +183,14 @@ def _limits(manifest: Manifest) -> Iterator[Fact]:
     if limits.max_input_tokens + 1 > room:
         found = f"max_input_tokens ({limits.max_input_tokens}) leaves no room for a completion in one sequence"
     yield Fact("limits", limits.max_input_tokens < room, found, "lower it in the recipe and build again")
+    if manifest.kind is EngineKind.OPENVINO and manifest.speculation is not None:
+        try:
+            check_speculation(manifest.name, limits, manifest.speculation.num_draft_tokens)
+        except ManifestError as exc:
+            what = exc.message.removeprefix(f"engine {manifest.name}: ")
+            yield Fact("speculation", False, what, "raise it in the recipe and build again")
+        else:
+            yield Fact("speculation", True, f"{manifest.speculation.kind}, room for its proposals")
 
 
 def _files(directory: Path, manifest: Manifest) -> Iterator[Fact]:

@@ -2,26 +2,96 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from trident import __version__
+from trident.gateway import routing_api
+from trident.gateway.config import Server
+from trident.gateway.edge import health
+from trident.gateway.edge.body_bounds import BodyBounds, Bounds
+from trident.gateway.edge.envelope import Envelope
+from trident.gateway.edge.errors import ErrorBody, add_error_handlers
 from trident.gateway.gateway import Gateway
+from trident.gateway.kserve_api import endpoints, plain_generate
+from trident.gateway.kserve_api.grpc_server import start_grpc_server
+from trident.gateway.kserve_api.kserve import Kserve
+from trident.gateway.ledger import feedback_api, usage_api
+from trident.gateway.openai_api import batches, chat, completions, embeddings, files, models, responses, tokens
+from trident.gateway.reload import ConfigFile
+
+# What a page of another origin may read of an answer.
+_EXPOSED = ("x-request-id", "retry-after", "retry-after-ms", "x-ratelimit-*", "x-trident-deployment", "x-trident-route")
 
 
-def create_app(gateway: Gateway) -> FastAPI:
-    """Starts and closes the gateway with the application's life."""
+def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastAPI:
+    """Starts and closes the gateway with the application's life; follows `config_file` meanwhile."""
+    readiness = health.Readiness(gateway)
+    kserve = Kserve(gateway, readiness.reason_against)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
         await gateway.start()
+        gateway.stored.start(app)
+        grpc_port = gateway.config.server.grpc_port
+        grpc_server = None if grpc_port is None else await start_grpc_server(kserve, grpc_port)
+        follower = None if config_file is None else asyncio.create_task(config_file.follow())
         try:
             yield
         finally:
+            if follower is not None:
+                follower.cancel()
+            if grpc_server is not None:
+                await grpc_server.stop(gateway.config.server.drain_s)
+            await gateway.stored.close()
             await gateway.close()
 
-    app = FastAPI(title="Trident gateway", version=__version__, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Trident gateway",
+        version=__version__,
+        lifespan=life,
+        middleware=_layers(gateway),
+        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        # Spans alone, when OTEL_EXPORTER_OTLP_ENDPOINT says where to; figures are at /metrics.
+        telemetry={"auto_configure": True, "metrics": False, "logs": False, "operation_spans": False},
+    )
     app.state.gateway = gateway
+    app.state.readiness = readiness
+    app.state.kserve = kserve
+    add_error_handlers(app)
+    app.include_router(health.router)
+    app.include_router(routing_api.router)
+    app.include_router(usage_api.router)
+    app.include_router(feedback_api.router)
+    for module in (endpoints, plain_generate, chat, completions, embeddings, models, tokens, responses, files, batches):
+        app.include_router(module.router)
     return app
+
+
+def _layers(gateway: Gateway) -> list[Middleware]:
+    """From the outside in."""
+    server = gateway.config.server
+    layers = [Middleware(Envelope, gateway.metrics)]
+    if server.cors_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=server.cors_origins,
+                allow_methods=("GET", "POST", "DELETE"),
+                allow_headers=("*",),
+                expose_headers=_EXPOSED,
+            )
+        )
+    return [*layers, Middleware(BodyBounds, _bounds_of(server))]
+
+
+def _bounds_of(server: Server) -> Bounds:
+    return Bounds(server.max_body_bytes, server.max_file_bytes, server.max_json_depth, server.body_timeout_s)

@@ -42,6 +42,7 @@ class Decision:
     candidates: tuple[str, ...]  # deployments, in the order in which they are asked until one begins to answer
     reasons: tuple[str, ...]  # one line each, in the order in which they applied
     shadow: str | None = None  # deployment that gets a copy
+    escalation: Decision | None = None  # taken when none of the candidates can begin to answer
 
 
 @dataclass(slots=True)
@@ -57,20 +58,29 @@ class Outcome:
     started_at: float = 0.0  # seconds since 1970
     ttft_s: float | None = None  # until the first delta
     duration_s: float = 0.0
-    num_retries: int = 0  # deployments that could not answer
+    failures: dict[str, TridentError] = field(default_factory=dict)  # by deployment that was asked in vain, in order
     num_input_tokens: int = 0
     num_output_tokens: int = 0
     num_cached_tokens: int = 0
     cost: float = 0.0  # at the route's prices
+    engine_s: float = 0.0  # its share of the time of the deployments that were asked
     cache: str = ""  # "exact" or "semantic" where a cache answered
     tags: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def num_retries(self) -> int:
+        """Deployments that could not answer before the last one was asked."""
+        return len(self.failures) - (self.deployment in self.failures)
+
 
 class Observer(Protocol):
-    """Who is told of every request: metrics, the log, the router's statistics, the ledger. Must not raise or block."""
+    """Who is told of every request that is let in: metrics, the log, statistics, the ledger. Must not raise or block.
+
+    Of one that is refused before (no such model, not allowed, over its limits) nobody is told.
+    """
 
     def began(self, asked: Asked) -> None:
-        """It was let in."""
+        """It was let in; `ended` will be called once."""
         ...
 
     def ended(self, outcome: Outcome) -> None:

@@ -11,13 +11,13 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trident.errors import SettingsError, did_you_mean
 from trident.gateway.identity import Limits
-from trident.gateway.routing_rules import ModelRoute, Rule
+from trident.gateway.routing_rules import BreakerLimits, Condition, ModelRoute, Price, Rule
 from trident.settings import GATEWAY_PREFIX
 
 if sys.version_info >= (3, 11):
@@ -26,6 +26,11 @@ else:
     import tomli as tomllib
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
+
+# Those with a public key: a shared secret would let the gateway, or who reads its file, make tokens.
+SigningAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
 
 
 class Server(BaseModel):
@@ -43,6 +48,9 @@ class Server(BaseModel):
     max_body_bytes: int = Field(1 << 20, ge=1024, description="of a request's body")
     max_file_bytes: int = Field(100 << 20, ge=1024, description="of a file that is uploaded")
     max_json_depth: int = Field(64, ge=4, le=512, description="nesting of a body")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed"
+    )
     body_timeout_s: float = Field(30.0, gt=0, description="until a request's headers and body are complete")
     idle_timeout_s: float = Field(20.0, gt=0, description="of a connection between two requests")
     write_timeout_s: float = Field(60.0, gt=0, description="for a client that does not read its stream")
@@ -73,7 +81,7 @@ class Jwt(BaseModel):
     audience: str
     jwks_file: Path | None = Field(None, description="the provider's public keys, as a file")
     jwks_url: str | None = Field(None, description="or their https address, read again when a key is unknown")
-    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    algorithms: tuple[SigningAlgorithm, ...] = Field(("RS256", "ES256", "EdDSA"), min_length=1)
     tenant_claim: str = "tenant"
     scope_claim: str = Field("scope", description="of endpoints, separated by spaces, as `Endpoint` names them")
     models_claim: str = "models"
@@ -98,6 +106,34 @@ class Auth(BaseModel):
     max_failures_per_minute: int = Field(10, ge=1, description="of an address; then it has to wait")
 
 
+class Storage(BaseModel):
+    """What clients leave with the gateway, for how long, and how batches run."""
+
+    model_config = _STRICT
+
+    response_days: float = Field(30, gt=0, description="that a stored response is kept")
+    file_days: float = Field(30, gt=0, description="that a file is kept, and a batch after its end")
+    max_tenant_bytes: int = Field(10 << 30, ge=1, description="of all files of a tenant; answers of batches come on top")
+    batch_concurrency: int = Field(8, ge=1, le=1024, description="lines of batches that run at once, in each worker")
+    max_batches: int = Field(4, ge=1, le=64, description="batches that run at once, in each worker; others wait")
+    batch_lease_s: float = Field(
+        10.0, gt=0, description="silence after which another worker goes on with a batch whose own has died"
+    )
+
+
+class LedgerSettings(BaseModel):
+    """What is written of every request, and for how long."""
+
+    model_config = _STRICT
+
+    content: Literal["never", "redacted", "full"] = Field(
+        "never", description="whether prompts and answers are kept; redacted: without personal data and secrets"
+    )
+    days: float = Field(400, gt=0, description="that a request's row is kept")
+    content_days: float = Field(30, gt=0, description="that its prompt and answer are kept")
+    spool_bytes: int = Field(256 << 20, ge=1 << 16, description="on disk while the database is away")
+
+
 class Tenant(BaseModel):
     """A team: what its keys share."""
 
@@ -119,7 +155,13 @@ class Deployment(BaseModel):
     metrics_url: str | None = Field(None, description="by default port 8002 of the host")
     api_key_file: Path | None = None
     max_concurrent: int | None = Field(None, ge=1, description="requests at once; more go elsewhere")
+    max_model_len: int | None = Field(None, ge=2, description="tokens of prompt and completion; told by /tokenize")
     price_per_s: float | None = Field(None, ge=0, description="of the machine, in the currency of the prices")
+    breaker: BreakerLimits = Field(BreakerLimits(), description="when it is left alone because it fails")
+
+    def address(self) -> tuple[str | None, ...]:
+        """What makes it another server, or another model of it, when it changes."""
+        return (self.url, self.ensemble, self.engine_model, self.metrics_url)
 
 
 class GatewayConfig(BaseModel):
@@ -129,6 +171,8 @@ class GatewayConfig(BaseModel):
 
     server: Server = Server()
     auth: Auth = Auth()
+    ledger: LedgerSettings = LedgerSettings()
+    storage: Storage = Storage()
     limits: Limits = Field(Limits(), description="of a key and of a tenant that have none of their own")
     tenants: dict[str, Tenant] = Field(default_factory=dict)
     deployments: dict[str, Deployment] = Field(min_length=1)
@@ -142,12 +186,26 @@ class GatewayConfig(BaseModel):
                 if deployment not in self.deployments:
                     hint = did_you_mean(deployment, self.deployments)
                     raise ValueError(f"models.{name}: there is no deployment '{deployment}'{hint}")
+        names = [name for model_name, model in self.models.items() for name in (model_name, *model.aliases)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"models: '{twice}' is the name or alias of two models")
+        rule_names = [rule.name for rule in self.rules]
         for number, rule in enumerate(self.rules):
+            if rule.name in rule_names[:number]:
+                raise ValueError(f"rules[{number}]: there is another rule '{rule.name}' before it")
             for model_name in rule.model_names():
                 if model_name not in self.models:
                     raise ValueError(
                         f"rules[{number}]: there is no model '{model_name}'{did_you_mean(model_name, self.models)}"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _workers_share_limits(self) -> GatewayConfig:
+        limits = (self.limits, *(tenant.limits for tenant in self.tenants.values()))
+        has_limits = self.auth.required or any(each != Limits() for each in limits)
+        if self.server.workers > 1 and self.server.redis is None and has_limits:
+            raise ValueError("server.workers: several workers share limits through redis alone; set server.redis, or 1")
         return self
 
 
@@ -175,7 +233,7 @@ def parse_config(
             if name not in Server.model_fields:
                 known = [GATEWAY_PREFIX + field.upper() for field in Server.model_fields]
                 raise SettingsError(f"unknown environment variable {variable}{did_you_mean(variable, known)}")
-            server[name] = tuple(value.split(",")) if name == "cors_origins" else value
+            server[name] = tuple(value.split(",")) if name in {"cors_origins", "trusted_proxies"} else value
     try:
         return GatewayConfig.model_validate({**values, "server": server})
     except ValidationError as exc:
@@ -198,12 +256,16 @@ def _siblings(loc: tuple[int | str, ...]) -> list[str]:
     models: dict[str, type[BaseModel]] = {
         "server": Server,
         "auth": Auth,
+        "storage": Storage,
         "jwt": Jwt,
         "limits": Limits,
         "tenants": Tenant,
         "deployments": Deployment,
         "models": ModelRoute,
         "rules": Rule,
+        "when": Condition,
+        "price": Price,
+        "breaker": BreakerLimits,
     }
     for part in loc[:-1]:
         if part in models:

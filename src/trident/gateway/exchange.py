@@ -1,72 +1,106 @@
 """One generation from its admission to its end: limits, route, failover, deltas, and the outcome for who watches.
 
 Every API of the gateway generates through an `Exchange`; none speaks to Triton by itself. It always streams upstream,
-so that a client that leaves frees its slot whatever it asked for.
+so that a client that leaves frees its slot whatever it asked for. Another deployment is asked only while nothing of
+the answer has been given away, and never for what the client did wrong.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 
-from trident.errors import EngineError, QueueFullError, TridentError, UnavailableError
+from trident.errors import (
+    DeadlineExceededError,
+    EngineError,
+    InvalidRequestError,
+    QueueFullError,
+    TridentError,
+    UnavailableError,
+)
 from trident.gateway.asked import Asked, Decision, Observer, Outcome
+from trident.gateway.attempt import Attempt
+from trident.gateway.deployment_state import Place
 from trident.gateway.limiter import Limiter, Reservation
-from trident.gateway.prices import cost_of
+from trident.gateway.prices import cost_of, count, expected_tokens
 from trident.gateway.router import Router
+from trident.gateway.routing_rules import ModelRoute, Price
 from trident.gateway.upstreams import Upstreams
 from trident_client.completion import Completion, Delta, assemble
-from trident_client.stream import AsyncStream
 
-_BYTES_PER_TOKEN = 3  # of the estimate that is reserved; the engine's own count is settled
+_MAX_ASKED = 3  # deployments, so that a request that kills what serves it does not go through all of them
+_HEADER_CHARS = 512
+# The deployment's failure, not the request's: the next may do better.
+_ELSEWHERE = (UnavailableError, QueueFullError, EngineError)
 
 
 class Exchange:
     """A context manager. Leaving it early cancels the request on Triton; the second iteration gives nothing.
 
-    `start` waits for the first delta, so that what fails before it can still be an HTTP error.
+    `start` waits for the first delta, so that what fails before it can still be an HTTP error. Who gives up while
+    `start` runs cancels its task. `background` holds the ends of exchanges, which go on when their callers are
+    cancelled; whoever made it waits for them before it closes anything.
     """
 
     def __init__(
-        self, asked: Asked, router: Router, limiter: Limiter, upstreams: Upstreams, observers: Sequence[Observer]
+        self,
+        asked: Asked,
+        router: Router,
+        limiter: Limiter,
+        upstreams: Upstreams,
+        observers: Sequence[Observer],
+        *,
+        timeout_s: float,
+        background: set[asyncio.Task[None]],
     ) -> None:
+        """`timeout_s`: of the whole request, from its start."""
         self.outcome = Outcome(asked)
         self._asked = asked
         self._router = router
         self._limiter = limiter
         self._upstreams = upstreams
         self._observers = observers
+        self._timeout_s = timeout_s
+        self._background = background
+        self._candidates: Iterator[tuple[Decision, str]] = iter(())
+        self._prices: dict[str, Price] = {}  # by model, as they were when it was decided
         self._reservation: Reservation | None = None
-        self._stream: AsyncStream | None = None
+        self._is_let_in = False
+        self._attempt: Attempt | None = None
+        self._attempts: list[Attempt] = []  # that one and those before it
         self._first: Delta | None = None
         self._deltas: list[Delta] = []
+        self._num_ended = 0  # sequences
         self._has_ended = False
+        self._was_read = False  # a delta was given away
         self._began = 0.0
+        self._closing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Admit the request, choose a deployment that answers, and wait for the first of the answer.
 
         Raises:
-            TridentError: not allowed, not now, no such model, or no deployment could begin.
+            TridentError: not allowed, not now, no such model, or no deployment could begin. It is closed then.
         """
         self._began, self.outcome.started_at = time.monotonic(), time.time()
-        decision = self.outcome.decision = self._router.decide(self._asked)
-        _, route = self._router.route_of(decision.model)
-        expected = _expected_tokens(self._asked)
-        self._reservation = await self._limiter.reserve(
-            self._asked.identity, sum(expected), cost_of(route.price, *expected)
-        )
-        for observer in self._observers:
-            observer.began(self._asked)
-        await self._open(decision)
+        try:
+            await self._admit()
+            await self._open()
+        except BaseException as exc:
+            await self.aclose(exc)
+            raise
 
     def headers(self) -> Mapping[str, str]:
-        """Of the response: limits, deployment and the reason of the route."""
+        """Of the response: limits, deployment and the reasons of the route."""
         limits = {} if self._reservation is None else dict(self._reservation.headers())
         decision = self.outcome.decision
-        why = {} if decision is None else {"x-trident-route": "; ".join(decision.reasons)}
-        return {**limits, "x-trident-deployment": self.outcome.deployment, **why}
+        reasons = () if decision is None else decision.reasons
+        return {
+            **limits,
+            "x-trident-deployment": _printable(self.outcome.deployment),
+            "x-trident-route": _printable("; ".join(reasons)),
+        }
 
     def __aiter__(self) -> Exchange:
         return self
@@ -77,109 +111,171 @@ class Exchange:
         Raises:
             TridentError: the generation failed in its midst; there is nothing after it.
         """
-        if self._first is not None:
-            delta, self._first = self._first, None
-        else:
-            if self._stream is None:
-                raise StopAsyncIteration
-            try:
-                delta = await self._stream.__anext__()
-            except TridentError as exc:
-                self.outcome.error = exc
-                raise
-            except StopAsyncIteration:
-                self._has_ended = True
-                raise
-        self._deltas.append(delta)
+        try:
+            delta = await self._next()
+        except TridentError as exc:
+            self.outcome.error = exc
+            raise
+        if delta is None:
+            raise StopAsyncIteration
+        self._was_read = True
         return delta
 
     async def completion(self) -> Completion:
-        """The whole answer, for who does not stream."""
-        async for _ in self:
-            pass
-        return assemble(self._asked.request_id, self._deltas)
+        """The whole answer, for who does not stream: when it breaks off, another deployment is asked for it anew.
+
+        Raises:
+            TridentError: no deployment could give it.
+        """
+        try:
+            while True:
+                try:
+                    while await self._next() is not None:
+                        pass
+                except _ELSEWHERE as exc:
+                    await self._open_again(exc)
+                else:
+                    return assemble(self._asked.request_id, self._deltas)
+        except TridentError as exc:
+            self.outcome.error = exc
+            raise
+
+    async def aclose(self, error: BaseException | None = None) -> None:
+        """End it, however far it came; `error`: why, where it is neither the end nor a failure of the deployment.
+
+        Goes on when its caller is cancelled. The second call does nothing but wait.
+        """
+        if self._closing is None:
+            self._note(error)
+            self._closing = asyncio.get_running_loop().create_task(self._finish())
+            self._background.add(self._closing)
+            self._closing.add_done_callback(self._background.discard)
+        await asyncio.shield(self._closing)
 
     async def __aenter__(self) -> Exchange:
-        """Started already; errors as of `start`."""
-        try:
-            await self.start()
-        except BaseException as exc:
-            self.outcome.error = exc if isinstance(exc, TridentError) else None
-            await self._close()
-            raise
+        """Started; errors as of `start`."""
+        await self.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._close()
+    async def __aexit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        await self.aclose(exc)
 
-    async def _open(self, decision: Decision) -> None:
-        refusal: TridentError = UnavailableError(f"no deployment of '{decision.model}' can answer now; ask again later")
-        for number, name in enumerate(decision.candidates):
-            self.outcome.deployment, self.outcome.num_retries = name, number
-            stream = self._upstreams[name].stream(
-                self._asked.prompt, self._asked.sampling, request_id=self._asked.request_id
-            )
-            try:
-                self._first = await stream.__anext__()
-            except StopAsyncIteration:
-                self._has_ended = True
-            except (UnavailableError, QueueFullError, EngineError) as exc:
-                refusal = exc
-                self._router.failed(name)
-                continue
-            except BaseException:
-                await stream.aclose()
-                raise
-            self._router.answered(name)
-            self._stream = stream
-            self.outcome.ttft_s = time.monotonic() - self._began
-            return
-        raise refusal
-
-    async def _close(self) -> None:
-        outcome = self.outcome
-        if self._stream is not None:
-            await self._stream.aclose()
-        if self._deltas:
-            outcome.completion = assemble(self._asked.request_id, self._deltas)
-        outcome.is_cancelled = outcome.error is None and not self._has_ended
-        outcome.duration_s = time.monotonic() - self._began
-        self._count()
-        if self._reservation is not None:
-            await self._reservation.settle(outcome.num_input_tokens + outcome.num_output_tokens, outcome.cost)
+    async def _admit(self) -> None:
+        asked = self._asked
+        _, route = self._router.route_of(asked.model, asked.identity)
+        _check_operation(asked, route)
+        _check_length(asked, route)
+        decision = self.outcome.decision = self._router.decide(asked, await self._router.labels_of(asked))
+        chain = [decision, *([] if decision.escalation is None else [decision.escalation])]
+        self._candidates = iter([(each, name) for each in chain for name in each.candidates])
+        self._prices = {each.model: self._router.route_of(each.model)[1].price for each in chain}
+        expected = expected_tokens(asked)
+        cost = max(cost_of(price, *expected) for price in self._prices.values())
+        self._reservation = await self._limiter.reserve(asked.identity, sum(expected), cost)
+        self._is_let_in = True
         for observer in self._observers:
-            observer.ended(outcome)
+            observer.began(asked)
 
-    def _count(self) -> None:
-        """Tokens and money; of an answer that was cut off, the estimate of what it had cost."""
+    async def _open(self, failure: TridentError | None = None) -> None:
+        """Ask one candidate after the other, from where it stopped the last time, until one begins to answer."""
         outcome = self.outcome
-        completion = outcome.completion
-        if completion is None or outcome.decision is None:
+        for decision, name in self._candidates:
+            if len(outcome.failures) == _MAX_ASKED:
+                break
+            try:
+                place = self._router.enter(name)
+            except _ELSEWHERE as exc:
+                failure = failure or exc
+                continue
+            self._attempt = self._attempt_at(name, place)
+            self._attempts.append(self._attempt)
+            outcome.decision, outcome.deployment = decision, name
+            try:
+                await self._attempt.open(self._upstreams, self._asked, self._remaining_s())
+                self._first = await self._attempt.read()
+            except _ELSEWHERE as exc:
+                failure = outcome.failures[name] = exc
+                await self._attempt.end()
+                continue
+            self._has_ended = self._first is None
+            outcome.ttft_s = time.monotonic() - self._began
             return
-        sequences = (completion, *completion.others)
-        counted = completion.num_input_tokens
-        outcome.num_input_tokens = _expected_tokens(self._asked)[0] if counted is None else counted
-        outcome.num_output_tokens = sum(
-            _tokens_in(each.text) if each.num_output_tokens is None else each.num_output_tokens for each in sequences
+        raise failure or UnavailableError(f"model {self._asked.model} has no deployment that can answer")
+
+    async def _open_again(self, failure: TridentError) -> None:
+        if self._was_read or self._closing is not None or self._attempt is None:
+            raise failure
+        self.outcome.failures[self._attempt.deployment] = failure
+        await self._attempt.end()
+        self._deltas.clear()
+        self._num_ended = 0
+        await self._open(failure)
+
+    async def _next(self) -> Delta | None:
+        if self._first is not None:
+            delta, self._first = self._first, None
+        elif self._attempt is None or self._has_ended or self._closing is not None:
+            return None
+        elif (read := await self._attempt.read()) is not None:
+            delta = read
+        else:
+            self._has_ended = self._closing is None
+            return None
+        self._deltas.append(delta)
+        self._num_ended += bool(delta.finish_reason)
+        return delta
+
+    def _attempt_at(self, deployment: str, place: Place) -> Attempt:
+        return Attempt(deployment, place)
+
+    def _remaining_s(self) -> float:
+        remaining_s = self._timeout_s - (time.monotonic() - self._began)
+        if remaining_s <= 0:
+            raise DeadlineExceededError(f"deadline exceeded: the request's {self._timeout_s:g} s are over")
+        return remaining_s
+
+    def _note(self, error: BaseException | None) -> None:
+        """How it ended, before what still runs is ended."""
+        outcome = self.outcome
+        if isinstance(error, TridentError):
+            outcome.error = error
+        elif isinstance(error, Exception) and not isinstance(error, OSError):  # which a client's connection raises
+            outcome.error = EngineError(f"the gateway failed: {type(error).__name__}")
+            outcome.error.__cause__ = error
+        is_whole = self._has_ended or self._num_ended >= (self._asked.sampling.num_return_sequences or 1)
+        outcome.is_cancelled = outcome.error is None and not is_whole
+        outcome.duration_s = time.monotonic() - self._began
+
+    async def _finish(self) -> None:
+        outcome = self.outcome
+        try:
+            if self._attempt is not None:
+                await self._attempt.end()
+        finally:
+            outcome.engine_s = sum(attempt.engine_s for attempt in self._attempts)
+            if outcome.decision is not None:
+                count(outcome, self._deltas, self._prices[outcome.decision.model])
+            if self._reservation is not None:
+                await self._reservation.settle(outcome.num_input_tokens + outcome.num_output_tokens, outcome.cost)
+            for observer in self._observers if self._is_let_in else ():
+                observer.ended(outcome)
+
+
+def _check_operation(asked: Asked, route: ModelRoute) -> None:
+    makes_embeddings = route.operation == "embeddings"
+    if makes_embeddings != (asked.operation == "embeddings"):
+        what = "makes embeddings only, at /v1/embeddings" if makes_embeddings else "makes no embeddings"
+        raise InvalidRequestError(f"the model '{asked.model}' {what}", param="model", code="unsupported_value")
+
+
+def _check_length(asked: Asked, route: ModelRoute) -> None:
+    wanted = asked.sampling.max_tokens
+    if route.max_tokens is not None and wanted > route.max_tokens:
+        raise InvalidRequestError(
+            f"max_tokens is {wanted}; the model '{asked.model}' gives {route.max_tokens} at most", param="max_tokens"
         )
-        outcome.num_cached_tokens = completion.num_cached_tokens or 0
-        _, route = self._router.route_of(outcome.decision.model)
-        outcome.cost = cost_of(
-            route.price, outcome.num_input_tokens, outcome.num_output_tokens, outcome.num_cached_tokens
-        )
 
 
-def _expected_tokens(asked: Asked) -> tuple[int, int]:
-    """Of the prompt, about, and of the completion, at most."""
-    prompt = asked.prompt
-    text = prompt if isinstance(prompt, str) else "".join(str(message.get("content", "")) for message in prompt)
-    return _tokens_in(text), asked.sampling.max_tokens * (asked.sampling.num_return_sequences or 1)
-
-
-def _tokens_in(text: str) -> int:
-    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
-
-
-def asked_again(asked: Asked, request_id: str) -> Asked:
-    """The same for another deployment: the copy that a shadow gets."""
-    return replace(asked, request_id=request_id)
+def _printable(text: str) -> str:
+    """As a header may hold it."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text[:_HEADER_CHARS]).strip()

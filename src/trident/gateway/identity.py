@@ -39,6 +39,7 @@ class Identity:
     groups: frozenset[str] = frozenset()  # of the tenant, for routing rules
     key_limits: Limits = field(default_factory=Limits)
     tenant_limits: Limits = field(default_factory=Limits)
+    priority: int | None = None  # on the engine, 1 first to 5; None: as the request says. Batches stand behind
 
     def check_model(self, model: str) -> None:
         """Raises PermissionDeniedError where the key may not ask this model."""

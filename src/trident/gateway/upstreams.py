@@ -5,52 +5,70 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from trident.errors import SettingsError
+from trident.errors import SettingsError, UnavailableError
 from trident.gateway.config import Deployment
 from trident_client import AsyncClient, Connection, Retry
 
 
+class _Upstream(NamedTuple):
+    client: AsyncClient
+    address: tuple[str | None, ...]  # and the secret, by which it is reached
+
+
 class Upstreams:
-    """By name. `update` follows the configuration; what it drops is closed when its last stream has ended."""
+    """By name. `update` follows the configuration; what it drops is closed when its last stream must have ended.
+
+    Raises:
+        SettingsError: a key file cannot be read, or an address is none.
+    """
 
     def __init__(self, deployments: Mapping[str, Deployment]) -> None:
-        self._deployments = dict(deployments)
-        self._clients: dict[str, AsyncClient] = {}
+        self._upstreams = {name: _connect(deployment, None) for name, deployment in deployments.items()}
         self._closing: set[asyncio.Task[None]] = set()
 
     def __getitem__(self, name: str) -> AsyncClient:
-        """Raises KeyError: there is no such deployment."""
-        if name not in self._clients:
-            self._clients[name] = _connect(self._deployments[name])
-        return self._clients[name]
+        """Raises UnavailableError: there is no such deployment any more."""
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            raise UnavailableError(f"deployment {name} is no longer in the file")
+        return upstream.client
 
     def update(self, deployments: Mapping[str, Deployment], grace_s: float) -> None:
-        """Of those that changed or went, streams have `grace_s` to end."""
-        for name in list(self._clients):
-            if self._deployments[name] != deployments.get(name):
-                task = asyncio.get_running_loop().create_task(_close_later(self._clients.pop(name), grace_s))
+        """Of those that moved or went, streams have `grace_s` to end; raises SettingsError and changes nothing."""
+        before = self._upstreams
+        self._upstreams = {name: _connect(deployment, before.get(name)) for name, deployment in deployments.items()}
+        for name, upstream in before.items():
+            if self._upstreams.get(name) is not upstream:
+                task = asyncio.get_running_loop().create_task(_close_later(upstream.client, grace_s))
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
-        self._deployments = dict(deployments)
 
     async def close(self) -> None:
         """Close every connection; streams that still run fail."""
-        for task in self._closing:
+        closing = list(self._closing)
+        for task in closing:
             task.cancel()
-        await asyncio.gather(*[client.close() for client in self._clients.values()])
-        self._clients.clear()
+        clients = [upstream.client.close() for upstream in self._upstreams.values()]
+        self._upstreams = {}
+        await asyncio.gather(*clients, *closing, return_exceptions=True)
 
 
-def _connect(deployment: Deployment) -> AsyncClient:
-    return AsyncClient(
+def _connect(deployment: Deployment, known: _Upstream | None) -> _Upstream:
+    secret = _read_secret(deployment.api_key_file)
+    address = (*deployment.address(), secret)
+    if known is not None and known.address == address:
+        return known
+    client = AsyncClient(
         deployment.url,
         model=deployment.ensemble,
         engine_model=deployment.engine_model,
-        connection=Connection(api_key=_read_secret(deployment.api_key_file)),
+        connection=Connection(api_key=secret),
         retry=Retry(0),  # where a request goes next is the router's to say
         metrics_url=deployment.metrics_url,
     )
+    return _Upstream(client, address)
 
 
 def _read_secret(path: Path | None) -> str | None:

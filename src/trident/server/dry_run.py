@@ -6,12 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
+from trident.engines.load import check_generates
 from trident.engines.preflight import GPU_KINDS
 from trident.errors import HostError
 from trident.manifest import find_engine, read_manifest
 from trident.repository_render import read_engine
 from trident.server.host import STUB, Runtime, find_runtime
-from trident.server.launch import Launch, command, environment
+from trident.server.launch import Launch, command, environment, find_embedding
 from trident.server.ranks import check_profile_serves
 from trident.server.repository import find_repository
 from trident.settings import Backend, Settings
@@ -30,6 +31,7 @@ def dry_run(settings: Settings) -> list[str]:
     """
     directory = find_engine(settings.engines, settings.engine)
     manifest = read_manifest(directory)
+    check_generates(manifest)
     repository = find_repository(settings.repository)
     world_size = manifest.parallelism.world_size
     if settings.backend is not Backend.PYTHON:
@@ -47,6 +49,7 @@ def dry_run(settings: Settings) -> list[str]:
         shm_prefix="trident_HOME_",
         world_size=world_size,
         is_gpu=is_gpu,
+        embedding_directory=find_embedding(settings),
     )
     variables = {name: value for name, value in environment(launch, _HOME, {}).items() if name.startswith(_OWN)}
     lines = [f"# {manifest.name}@{manifest.version} ({manifest.kind.value}): {_what(settings.backend, world_size)}"]

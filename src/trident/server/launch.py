@@ -13,14 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from trident.engines.load import check_embeds, check_generates
 from trident.engines.preflight import GPU_KINDS, check_preflight
 from trident.manifest import find_engine, read_manifest
 from trident.repository_render import read_engine
 from trident.server.host import STUB, Runtime, find_runtime
 from trident.server.ports import check_ports
 from trident.server.ranks import BACKEND, check_backend, check_profile_serves, rank_commands, rank_environment
-from trident.server.repository import find_repository
-from trident.settings import PREFIX, Backend, Settings
+from trident.server.repository import embedding_repository, find_repository
+from trident.settings import EMBEDDING_VARIABLE, PREFIX, Backend, Settings
 
 RESTRICTED_APIS = "shared-memory,model-repository,trace,logging"
 # Triton puts this prefix before the name that is configured for gRPC; with it, HTTP takes the same header.
@@ -44,6 +45,7 @@ class Launch:
     shm_prefix: str  # of every file that this server makes in /dev/shm
     world_size: int = 1  # ranks of the engine; more than one process with the C++ backend only
     is_gpu: bool = False  # what is served runs on NVIDIA GPUs
+    embedding_directory: Path | None = None  # of the engine behind the model `embedding`; None: it is not served
 
 
 def prepare(settings: Settings) -> Launch:
@@ -57,6 +59,9 @@ def prepare(settings: Settings) -> Launch:
     check_ports(settings)
     engine_directory = find_engine(settings.engines, settings.engine)
     check_engine(engine_directory)
+    embedding_directory = find_embedding(settings)
+    if embedding_directory is not None:
+        check_preflight(embedding_directory, read_manifest(embedding_directory))
     world_size = 1
     if settings.backend is not Backend.PYTHON:
         engine = read_engine(engine_directory)
@@ -74,6 +79,7 @@ def prepare(settings: Settings) -> Launch:
         shm_prefix=f"trident_{token}_",
         world_size=world_size,
         is_gpu=read_manifest(engine_directory).kind in GPU_KINDS,
+        embedding_directory=embedding_directory,
     )
 
 
@@ -83,7 +89,22 @@ def check_engine(directory: Path) -> None:
     Raises:
         ManifestError: it cannot; the line says why, and what to do.
     """
-    check_preflight(directory, read_manifest(directory))
+    manifest = read_manifest(directory)
+    check_generates(manifest)
+    check_preflight(directory, manifest)
+
+
+def find_embedding(settings: Settings) -> Path | None:
+    """The directory of the embedding engine that is to be served too; None where none is asked for.
+
+    Raises:
+        ManifestError: there is no such engine, or it makes no embeddings.
+    """
+    if settings.embedding is None:
+        return None
+    directory = find_engine(settings.engines, settings.embedding)
+    check_embeds(read_manifest(directory))
+    return directory
 
 
 def make_home(runtime: Runtime) -> Path:
@@ -107,7 +128,7 @@ def command(launch: Launch, home: Path) -> list[str]:
     settings = launch.settings
     server = [
         str(launch.runtime.binary),
-        f"--model-repository={launch.repository}",
+        *(f"--model-repository={folder}" for folder in _repositories(launch)),
         f"--backend-directory={home / 'backends'}",
         f"--cache-directory={launch.runtime.caches}",
         "--disable-auto-complete-config",  # saves one extra process per model at start, about 1.5 s
@@ -125,6 +146,11 @@ def command(launch: Launch, home: Path) -> list[str]:
         f"--exit-timeout-secs={TRITON_EXIT_S}",
     ]
     return rank_commands(server, settings.backend, launch.world_size, launch.shm_prefix)
+
+
+def _repositories(launch: Launch) -> tuple[Path, ...]:
+    is_served = launch.embedding_directory is not None
+    return (launch.repository, *((embedding_repository(),) if is_served else ()))
 
 
 def drain_file(home: Path) -> Path:
@@ -153,6 +179,8 @@ def environment(launch: Launch, home: Path, inherited: Mapping[str, str]) -> dic
         for name, value in launch.settings.model_dump(mode="json").items()
         if value is not None and name != "repository"
     }
+    if launch.embedding_directory is not None:
+        given[EMBEDDING_VARIABLE] = str(launch.embedding_directory)
     libraries = [str(folder) for folder in launch.runtime.library_path]
     return {
         **inherited,

@@ -11,9 +11,18 @@ from trident.errors import RepositoryError
 
 def default_repository() -> Path:
     """`trident/data/model_repository` of a wheel install, or `model_repository` of a checkout."""
+    return _shipped("model_repository")
+
+
+def embedding_repository() -> Path:
+    """Likewise, of the model `embedding`, which is served beside the others where it is asked for."""
+    return _shipped("embedding_repository")
+
+
+def _shipped(name: str) -> Path:
     package = Path(trident.__file__).resolve().parent
-    installed = package / "data" / "model_repository"
-    return installed if installed.is_dir() else package.parents[1] / "model_repository"
+    installed = package / "data" / name
+    return installed if installed.is_dir() else package.parents[1] / name
 
 
 def find_repository(configured: Path | None) -> Path:

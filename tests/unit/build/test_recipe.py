@@ -47,7 +47,7 @@ MISTAKES = {
     "unknown source": (
         '"pypi"',
         '"pypy"',
-        "source.type must be pypi or hf or folder or gguf, got 'pypy'; did you mean 'pypi'",
+        "source.type must be pypi or pypi_folder or hf or folder or gguf, got 'pypy'; did you mean 'pypi'",
     ),
     "wrong type": ("= 4096", '= "4096"', "limits.max_input_tokens: .*valid integer, got '4096'"),
     "out of range": (

@@ -12,6 +12,7 @@ from trident_client import (
     Client,
     Completion,
     Delta,
+    Embeddings,
     Health,
     Metrics,
     PerfMetrics,
@@ -35,6 +36,8 @@ def sync(client: Client) -> None:
             assert_type(delta.num_output_tokens, int | None)
         assert_type(stream.request_id, str)
     assert_type(client.batch(["one", "two"]), Iterator[BatchResult])
+    assert_type(client.embed(["one", "two"]), Embeddings)
+    assert_type(client.embed("one").num_tokens, tuple[int, ...])
     assert_type(client.is_ready(), bool)
     assert_type(client.health(), tuple[Health, ...])
     assert_type(client.models(), tuple[ServedModel, ...])
@@ -50,6 +53,7 @@ async def asynchronous(client: AsyncClient) -> None:
         async for delta in stream:
             assert_type(delta, Delta)
     assert_type(client.batch(["one"]), AsyncIterator[BatchResult])
+    assert_type(await client.embed("one"), Embeddings)
     assert_type(await client.health(), tuple[Health, ...])
     assert_type(await client.models(), tuple[ServedModel, ...])
     assert_type(await client.metrics(), Metrics)

@@ -14,9 +14,23 @@ import grpc
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from .scripted_steps import Complain, Die, Hang, Refuse, Say, Vanish, as_head, as_json, as_message, values_of
+from .scripted_steps import (
+    Complain,
+    Die,
+    Embed,
+    Hang,
+    Refuse,
+    Say,
+    Vanish,
+    as_head,
+    as_infer_json,
+    as_infer_message,
+    as_json,
+    as_message,
+    values_of,
+)
 
-__all__ = ["Complain", "Die", "Hang", "Refuse", "Say", "ScriptedServer", "Vanish"]
+__all__ = ["Complain", "Die", "Embed", "Hang", "Refuse", "Say", "ScriptedServer", "Vanish"]
 
 ENGINE = "tensorrt_llm"
 STATISTICS = {"model_stats": [{"name": "ensemble", "version": "1", "inference_count": 5, "execution_count": 3}]}
@@ -114,6 +128,16 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     async def ModelMetadata(self, request, context):  # noqa: N802
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no metadata here")
 
+    async def ModelInfer(self, request, context):  # noqa: N802
+        shapes = {tensor.name: list(tensor.shape) for tensor in request.inputs}
+        headers = context.invocation_metadata()
+        (step,) = self._seen(request.id, request.model_name, values_of(request), headers, shapes)
+        if isinstance(step, Refuse):
+            await context.abort(grpc.StatusCode[step.grpc_status], step.text)
+        if isinstance(step, Hang):
+            await self._cancelled.wait()
+        return as_infer_message(request, step)
+
     async def ModelStreamInfer(self, requests, context):  # noqa: N802
         async for request in requests:
             shapes = {tensor.name: list(tensor.shape) for tensor in request.inputs}
@@ -175,6 +199,9 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             return
         model, call = (unquote(part) for part in path.split("/")[3:])
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
+        if call == "infer":
+            await self._infer_http(writer, model, body, headers)
+            return
         steps = self._seen(body.pop("id"), model, body, headers)
         if call == "generate" or (steps and isinstance(steps[0], Refuse)):
             if isinstance(steps[0], Hang):
@@ -186,6 +213,15 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             writer.write(as_head(status, len(payload)) + payload)
             return
         await self._stream_http(writer, steps)
+
+    async def _infer_http(self, writer, model, body, headers):
+        values = {tensor["name"]: tensor["data"] for tensor in body["inputs"]}
+        shapes = {tensor["name"]: tensor["shape"] for tensor in body["inputs"]}
+        (step,) = self._seen(body["id"], model, values, headers, shapes)
+        if isinstance(step, Hang):
+            await self._cancelled.wait()
+        payload = as_infer_json(step)
+        writer.write(as_head(step.http_status if isinstance(step, Refuse) else 200, len(payload)) + payload)
 
     def _get(self, parts):
         """Status and JSON of "models/NAME[/WHAT]", "models/stats" or "health/WHAT"."""

@@ -1,6 +1,7 @@
 """The steps of a scripted server's answer, and how each looks on either wire."""
 
 import json
+import math
 import struct
 from dataclasses import dataclass, field
 
@@ -34,6 +35,14 @@ class Complain:
     """A failure told in the body of a success."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Embed:
+    """The answer to a request for embeddings: a row for each text."""
+
+    rows: tuple[tuple[float, ...], ...]
+    num_tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -80,11 +89,34 @@ def as_message(request, step, *, outputs=True):
     return message
 
 
+def as_infer_message(request, step):
+    response = service_pb2.ModelInferResponse(id=request.id, model_name=request.model_name)
+    if isinstance(step, Embed):
+        values = [value for row in step.rows for value in row]
+        response.outputs.add(name="embedding", datatype="FP32", shape=[len(step.rows), len(step.rows[0])])
+        response.raw_output_contents.append(struct.pack(f"<{len(values)}f", *values))
+        response.outputs.add(name="num_tokens", datatype="INT32", shape=[len(step.rows), 1])
+        response.raw_output_contents.append(struct.pack(f"<{len(step.rows)}i", *step.num_tokens))
+    return response
+
+
+def as_infer_json(step):
+    if not isinstance(step, Embed):
+        return json.dumps({"error": step.text} if isinstance(step, Refuse) else {"outputs": []}).encode()
+    shape = [len(step.rows), len(step.rows[0])]
+    values = [value for row in step.rows for value in row]
+    outputs = [
+        {"name": "num_tokens", "datatype": "INT32", "shape": [shape[0], 1], "data": list(step.num_tokens)},
+        {"name": "embedding", "datatype": "FP32", "shape": shape, "data": values},
+    ]
+    return json.dumps({"model_name": "embedding", "outputs": outputs}).encode()
+
+
 def values_of(request):
     """Input name -> list of values, decoded independently of the client's own code."""
     values = {}
     for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
-        count = tensor.shape[-1]
+        count = math.prod(tensor.shape)
         if tensor.datatype != "BYTES":
             values[tensor.name] = list(struct.unpack(f"<{count}{CODES[tensor.datatype]}", raw))
             continue

@@ -66,10 +66,12 @@ class Folder:
     def __init__(self, path):
         self.output, self.failed = path / "out.jsonl", path / "out.failed.jsonl"
 
-    def run(self, lines, server, base=None, form=None):
+    def run(self, lines, server, base=None, form=None, model="ensemble"):
         """One run of the job, and its tally."""
         with closing(AnswerFile(self.output)) as answers, closing(FailureFile(self.failed)) as failures:
-            job = BatchJob(lines, answers, failures, base=base or Sampling(), form=form, clock=lambda: 17.0)
+            job = BatchJob(
+                lines, answers, failures, base=base or Sampling(), form=form, model=model, clock=lambda: 17.0
+            )
             asyncio.run(job.run(server.ask, server.is_ready, lambda _: None))
         return job.tally
 
@@ -165,7 +167,13 @@ def test_bad_lines_are_told_by_their_number_and_the_others_are_answered(folder):
                 "created": 17,
                 "model": "m",
                 "choices": [{"index": 0, "text": "<x>", "logprobs": None, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+                "usage": {
+                    "prompt_tokens": 1,
+                    "completion_tokens": 2,
+                    "total_tokens": 3,
+                    "prompt_tokens_details": {"cached_tokens": 0},
+                    "completion_tokens_details": {"reasoning_tokens": 0},
+                },
             },
         },
         "error": None,
@@ -185,14 +193,14 @@ def test_the_format_may_be_said_instead(folder):
     assert server.asked == ['{"prompt": 1}']
 
 
-@pytest.mark.parametrize("is_other", ["line", "parameter"])
-def test_an_output_of_another_input_or_of_other_parameters_is_not_gone_on_with(folder, is_other):
+@pytest.mark.parametrize("other", ["line", "parameter", "model"])
+def test_an_output_of_another_input_model_or_parameters_is_not_gone_on_with(folder, other):
     folder.run(prompts(2), Server())
     before = folder.output.read_bytes()
-    lines = [*prompts(1), b"other\n"] if is_other == "line" else prompts(2)
-    base = Sampling(max_tokens=3) if is_other == "parameter" else None
-    with pytest.raises(SettingsError, match=r"answers another input, or other parameters, at line \d"):
-        folder.run(lines, Server(), base)
+    lines = [*prompts(1), b"other\n"] if other == "line" else prompts(2)
+    base = Sampling(max_tokens=3) if other == "parameter" else None
+    with pytest.raises(SettingsError, match=r"answers another input, model or parameters at line \d"):
+        folder.run(lines, Server(), base, model="other" if other == "model" else "ensemble")
     assert folder.output.read_bytes() == before
 
 

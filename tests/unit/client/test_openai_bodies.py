@@ -1,39 +1,45 @@
-"""OpenAI's bodies, both ways: nothing is ignored that would change an answer."""
+"""OpenAI's bodies, both ways: nothing is ignored that would change an answer, and every refusal names its place."""
 
 import pytest
 
 from trident.errors import InvalidRequestError, QueueFullError, UnsupportedParameterError
 from trident_client.completion import Completion
+from trident_client.openai_fields import INTEGERS, NUMBERS
 from trident_client.openai_request import read_chat, read_completion
 from trident_client.openai_response import chat_body, completion_body, error_body
 from trident_client.sampling import Sampling
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
+USAGE_DETAILS = {
+    "prompt_tokens_details": {"cached_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 0},
+}
 
 
-def sampling_of_chat(**fields):
-    return read_chat({"model": "m", "messages": MESSAGES, **fields})[1]
+def chat(**fields):
+    return read_chat({"model": "m", "messages": MESSAGES, **fields})
+
+
+def completion(**fields):
+    return read_completion({"model": "m", "prompt": "x", **fields})
 
 
 def test_a_chat_is_its_messages_and_the_parameters_by_their_names_here():
-    messages, sampling = read_chat(
-        {
-            "model": "m",
-            "messages": MESSAGES,
-            "max_completion_tokens": 7,
-            "n": 2,
-            "stop": ["x"],
-            "temperature": 0.5,
-            "frequency_penalty": 0.1,
-            "top_k": 3,
-            "seed": None,
-            "user": "somebody",
-            "logprobs": True,
-            "top_logprobs": 0,
-        }
+    asked = chat(
+        max_completion_tokens=7,
+        n=2,
+        stop=["x"],
+        temperature=0.5,
+        frequency_penalty=0.1,
+        top_k=3,
+        seed=None,
+        user="somebody",
+        logprobs=True,
+        top_logprobs=0,
     )
-    assert messages == MESSAGES
-    assert sampling == Sampling(
+    assert asked.prompts == (MESSAGES,)
+    assert (asked.num_choices, asked.user, asked.is_streaming) == (2, "somebody", False)
+    assert asked.sampling == Sampling(
         max_tokens=7,
         num_return_sequences=2,
         stop_words=["x"],
@@ -46,13 +52,31 @@ def test_a_chat_is_its_messages_and_the_parameters_by_their_names_here():
 
 def test_the_job_s_parameters_hold_where_a_body_says_nothing():
     base = Sampling(max_tokens=5, seed=1)
-    assert read_completion({"prompt": "x", "seed": 2}, base)[1] == Sampling(max_tokens=5, seed=2)
+    assert read_completion({"prompt": "x", "seed": 2}, base).sampling == Sampling(max_tokens=5, seed=2)
 
 
-def test_a_completion_that_echoes_keeps_its_prompt():
-    prompt, sampling = read_completion({"prompt": "x", "echo": True, "logprobs": 0, "best_of": 1})
-    assert prompt == "x"
-    assert (sampling.exclude_input_in_output, sampling.return_log_probs) == (False, True)
+def test_a_negative_seed_is_one_of_the_server_s_and_top_p_0_keeps_the_likeliest_token():
+    assert chat(seed=-1).sampling.seed == 2**64 - 1
+    assert 0 < chat(top_p=0).sampling.top_p < 1e-3
+
+
+def test_a_stream_says_its_usage_when_it_is_asked_to():
+    asked = chat(stream=True, stream_options={"include_usage": True})
+    assert (asked.is_streaming, asked.includes_usage) == (True, True)
+    assert not chat(stream=True).includes_usage
+
+
+def test_a_completion_may_have_one_prompt_or_several_as_text_or_as_ids():
+    assert completion(prompt="a").prompts == ("a",)
+    assert completion(prompt=["a", "b"]).prompts == ("a", "b")
+    assert completion(prompt=[1, 2]).prompt_ids == ((1, 2),)
+    assert completion(prompt=[[1], [2, 3]]).prompt_ids == ((1,), (2, 3))
+
+
+def test_the_best_of_several_needs_the_log_probabilities_of_all():
+    asked = completion(best_of=3, n=2)
+    assert (asked.num_choices, asked.best_of) == (2, 3)
+    assert (asked.sampling.num_return_sequences, asked.sampling.return_log_probs) == (3, True)
 
 
 @pytest.mark.parametrize(
@@ -64,43 +88,95 @@ def test_a_completion_that_echoes_keeps_its_prompt():
     ],
 )
 def test_a_response_format_is_a_guide(response_format, kind, guide):
-    sampling = sampling_of_chat(response_format=response_format)
+    sampling = chat(response_format=response_format).sampling
     assert sampling.guided_decoding_guide_type == kind
     assert (sampling.guided_decoding_guide or {}).get("type") == guide
 
 
+@pytest.mark.parametrize(("name", "bounds"), [*NUMBERS.items(), *INTEGERS.items()])
+def test_a_range_is_kept_at_both_ends_and_no_further(name, bounds):
+    for inside in bounds:
+        chat(**{name: inside})
+    for outside in (bounds.low - 1, bounds.high + 1):
+        with pytest.raises(InvalidRequestError) as caught:
+            chat(**{name: outside})
+        assert (caught.value.param, str(outside) in caught.value.message) == (name, True)
+
+
+@pytest.mark.parametrize("value", ["1", True, [1], {}])
+@pytest.mark.parametrize("name", [*NUMBERS, *INTEGERS])
+def test_a_number_is_a_number(name, value):
+    with pytest.raises(InvalidRequestError) as caught:
+        chat(**{name: value})
+    assert (caught.value.param, caught.value.code) == (name, "invalid_type")
+
+
 @pytest.mark.parametrize(
-    ("fields", "error", "text"),
+    ("fields", "error", "param", "text"),
     [
-        ({"temprature": 1}, InvalidRequestError, "unknown field 'temprature'; did you mean 'temperature'?"),
-        ({"logit_bias": {"5": 1}}, UnsupportedParameterError, "logit_bias"),
-        ({"tool_choice": "required"}, UnsupportedParameterError, "tool_choice 'required'"),
-        ({"parallel_tool_calls": 1}, UnsupportedParameterError, "parallel_tool_calls 1"),
-        ({"stream": True}, UnsupportedParameterError, "stream True"),
-        ({"top_logprobs": 2}, UnsupportedParameterError, "top_logprobs 2"),
-        ({"logprobs": 1}, InvalidRequestError, "logprobs must be true or false, got 1"),
-        ({"response_format": {"type": "yaml"}}, InvalidRequestError, "response_format.type"),
-        ({"response_format": "json"}, InvalidRequestError, "response_format.type"),
-        ({"response_format": {"type": "json_schema"}}, InvalidRequestError, "json_schema.schema"),
-        ({"messages": []}, InvalidRequestError, "messages must be"),
-        ({"messages": "Hi"}, InvalidRequestError, "messages must be"),
+        ({"temprature": 1}, InvalidRequestError, "temprature", "did you mean 'temperature'?"),
+        ({"logit_bias": {"5": 1}}, UnsupportedParameterError, "logit_bias", "logit_bias"),
+        ({"top_logprobs": 2, "logprobs": True}, UnsupportedParameterError, "top_logprobs", "top_logprobs 2"),
+        ({"top_logprobs": 0}, InvalidRequestError, "top_logprobs", "needs logprobs"),
+        ({"logprobs": 1}, InvalidRequestError, "logprobs", "true or false, got 1"),
+        ({"modalities": ["text", "audio"]}, UnsupportedParameterError, "modalities", "modalities"),
+        ({"reasoning_effort": "high"}, UnsupportedParameterError, "reasoning_effort", "'high'"),
+        ({"prediction": {}}, UnsupportedParameterError, "prediction", "prediction"),
+        ({"functions": []}, UnsupportedParameterError, "functions", "functions"),
+        ({"min_p": 0.1}, UnsupportedParameterError, "min_p", "min_p"),
+        ({"return_log_probs": True}, InvalidRequestError, "return_log_probs", "unknown field"),
+        ({"stop": []}, InvalidRequestError, "stop", "1..4"),
+        ({"stop": ["a"] * 5}, InvalidRequestError, "stop", "got 5"),
+        ({"stop": [1]}, InvalidRequestError, "stop", "list of texts"),
+        ({"max_tokens": 1, "max_completion_tokens": 2}, InvalidRequestError, "max_tokens", "differ"),
+        ({"stream": "yes"}, InvalidRequestError, "stream", "true or false"),
+        ({"stream_options": {"include_usage": True}}, InvalidRequestError, "stream_options", "needs stream"),
+        ({"stream": True, "stream_options": {"x": True}}, InvalidRequestError, "stream_options.x", "unknown"),
+        ({"response_format": {"type": "yaml"}}, InvalidRequestError, "response_format.type", "json_schema"),
+        ({"response_format": "json"}, InvalidRequestError, "response_format.type", "json_schema"),
+        ({"response_format": {"type": "json_schema"}}, InvalidRequestError, "response_format.json_schema.schema", ""),
+        ({"messages": []}, InvalidRequestError, "messages", "one at least"),
+        ({"messages": "Hi"}, InvalidRequestError, "messages", "list of objects"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            UnsupportedParameterError,
+            "messages[0].content[0].type",
+            "image_url parts",
+        ),
     ],
 )
-def test_what_cannot_be_done_is_refused_by_its_name(fields, error, text):
+def test_what_cannot_be_done_is_refused_by_its_name(fields, error, param, text):
     with pytest.raises(error) as caught:
-        sampling_of_chat(**fields)
+        chat(**fields)
+    assert caught.value.param == param
     assert text in caught.value.message
 
 
-@pytest.mark.parametrize("prompt", [None, ["a", "b"], [1, 2], 3])
-def test_a_completion_takes_one_text(prompt):
-    with pytest.raises(InvalidRequestError, match="prompt must be one text"):
-        read_completion({"prompt": prompt})
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": 3}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": ["a", 1]}, "prompt"),
+        ({"prompt": [[]]}, "prompt"),
+        ({"suffix": "x"}, "suffix"),
+        ({"best_of": 1, "n": 2}, "best_of"),
+        ({"best_of": 2, "stream": True}, "best_of"),
+        ({"echo": True, "logprobs": 0}, "echo"),
+        ({"logprobs": 2}, "logprobs"),
+        ({"messages": MESSAGES}, "messages"),
+    ],
+)
+def test_a_completion_refuses_by_name_too(fields, param):
+    with pytest.raises(InvalidRequestError) as caught:
+        completion(**fields)
+    assert caught.value.param == param
 
 
 def test_a_chat_answer_has_every_field_that_openai_requires():
     second = Completion("r", "ho", "length", 3, 4)
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     first = Completion(
         "r",
         "hü",
@@ -113,26 +189,57 @@ def test_a_chat_answer_has_every_field_that_openai_requires():
         token_texts=(b"h", b"\xc3"),
         others=(second,),
     )
-    body = chat_body(first, "m", 17)
+    body = chat_body(first, "m", 17, fingerprint="fp_1")
     assert (body["id"], body["object"], body["created"], body["model"]) == ("chatcmpl-r", "chat.completion", 17, "m")
-    assert body["usage"] == {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9}
+    assert body["system_fingerprint"] == "fp_1"
+    assert (body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]) == (3, 6)
+    assert body["usage"]["completion_tokens_details"]["reasoning_tokens"] == 1  # half of the first one's characters
     one, two = body["choices"]
     assert one["message"] == {
         "role": "assistant",
         "content": "hü",
         "refusal": None,
         "reasoning_content": "hm",
-        "tool_calls": [call],
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
     }
     assert one["logprobs"]["content"][1] == {"token": "\ufffd", "logprob": -1.0, "bytes": [0xC3], "top_logprobs": []}
     assert (two["index"], two["finish_reason"], two["logprobs"]) == (1, "length", None)
 
 
+def test_a_call_without_text_has_no_content():
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = chat_body(Completion("r", "", "tool_calls", 1, 1, tool_calls=(call,)), "m", 17)
+    assert body["choices"][0]["message"]["content"] is None
+
+
 def test_a_completion_answer_has_every_field_that_openai_requires():
-    body = completion_body(Completion("r", "hi", "stop", None, None), "m", 17)
+    body = completion_body([Completion("r", "hi", "stop", None, None)], "m", 17)
     assert (body["id"], body["object"]) == ("cmpl-r", "text_completion")
     assert body["choices"] == [{"index": 0, "text": "hi", "logprobs": None, "finish_reason": "stop"}]
-    assert body["usage"]["total_tokens"] == 0
+    assert body["usage"] == {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, **USAGE_DETAILS}
+
+
+def test_choices_of_several_prompts_are_counted_through_and_begin_with_their_prompt():
+    answers = [Completion("a", "1", "stop", 2, 1), Completion("b", "2", "stop", 3, 1)]
+    body = completion_body(answers, "m", 17, echoes=("p", "q"))
+    assert [(each["index"], each["text"]) for each in body["choices"]] == [(0, "p1"), (1, "q2")]
+    assert body["usage"]["total_tokens"] == 7
+
+
+def test_the_best_are_those_with_the_highest_log_probability_per_token():
+    third = Completion("r", "c", "stop", 1, 1, log_probs=(-1.0,), token_texts=(b"c",))
+    second = Completion("r", "b", "stop", 1, 2, log_probs=(-0.1, -0.3), token_texts=(b"b", b""))
+    first = Completion("r", "a", "stop", 1, 1, log_probs=(-3.0,), token_texts=(b"a",), others=(second, third))
+    body = completion_body([first], "m", 17, num_choices=2)
+    assert [each["text"] for each in body["choices"]] == ["b", "c"]
+    assert body["usage"]["completion_tokens"] == 4
+
+
+def test_text_offsets_count_characters_of_a_text_whose_tokens_cut_one():
+    log_probs = (-1.0, -1.0, -1.0, -1.0)
+    one = Completion("r", "aüb", "stop", 1, 4, log_probs=log_probs, token_texts=(b"a", b"\xc3", b"\xbc", b"b"))
+    choice = completion_body([one], "m", 17)["choices"][0]
+    assert choice["logprobs"]["text_offset"] == [0, 1, 1, 2]
 
 
 def test_an_error_has_all_four_keys():

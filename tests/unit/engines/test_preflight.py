@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models
 from tests.unit.manifests import MANIFEST
 from trident.engines.preflight import IMAGE_VARIABLE, Gpu, check_preflight, preflight
 from trident.errors import ManifestError
-from trident.manifest import EngineKind, Parallelism, sha256_of
+from trident.manifest import EngineKind, Parallelism, PromptLookup, sha256_of
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", "9.0", 80 << 30)
 L4 = Gpu("NVIDIA L4", "8.9", 24 << 30)
@@ -102,3 +102,12 @@ def test_another_image_is_refused(engine, monkeypatch):
 def test_limits_without_room_for_a_completion_are_refused(engine):
     limits = MANIFEST.limits.model_copy(update={"max_input_tokens": 30})
     assert "no room for a completion" in wrong(engine, manifest_of(engine, limits=limits))["limits"].found
+
+
+def test_limits_without_room_for_what_is_proposed_are_refused(engine):
+    lookup = PromptLookup(kind="prompt_lookup", num_draft_tokens=5, max_ngram_tokens=3)
+    manifest = manifest_of(engine, kind=EngineKind.OPENVINO, speculation=lookup)
+    fact = wrong(engine, manifest)["speculation"]
+    assert fact.found == "max_num_batched_tokens must be at least 24 to propose 5 tokens to 4 sequences, got 16"
+    roomy = manifest.model_copy(update={"limits": manifest.limits.model_copy(update={"max_num_batched_tokens": 24})})
+    assert wrong(engine, roomy) == {}

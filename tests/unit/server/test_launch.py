@@ -8,6 +8,7 @@ import pytest
 
 from trident.server.host import STUB, Runtime
 from trident.server.launch import Launch, command, environment, make_home
+from trident.server.repository import embedding_repository
 from trident.settings import Settings
 
 
@@ -79,3 +80,15 @@ def test_the_stub_may_lie_in_the_backends_own_folder_as_in_nvidias_image(launch)
     home = make_home(dataclasses.replace(launch.runtime, stub=stub))
     assert (home / "backends" / "python" / STUB).resolve() == stub.resolve()
     shutil.rmtree(home)
+
+
+def test_the_model_embedding_is_served_from_a_repository_of_its_own_and_only_when_it_is_asked_for(launch):
+    def repositories(given):
+        return [a for a in command(given, Path("/home")) if a.startswith("--model-repository=")]
+
+    assert repositories(launch) == ["--model-repository=/repository"]
+    asked = dataclasses.replace(launch, embedding_directory=Path("/engines/minilm/1"))
+    assert repositories(asked) == ["--model-repository=/repository", f"--model-repository={embedding_repository()}"]
+    assert (embedding_repository() / "embedding" / "config.pbtxt").is_file()
+    assert "TRIDENT_EMBEDDING_DIRECTORY" not in environment(launch, Path("/home"), {})
+    assert environment(asked, Path("/home"), {})["TRIDENT_EMBEDDING_DIRECTORY"] == "/engines/minilm/1"

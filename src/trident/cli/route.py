@@ -1,0 +1,166 @@
+"""`trident route`: where a request would go and why; what came of those that went."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from trident.cli.connection import ApiKey, connection_of
+from trident.cli.table import print_table
+
+app = typer.Typer(
+    help="Where the gateway sends requests and why, and how its deployments compare.", no_args_is_help=True
+)
+
+
+@app.command()
+def explain(
+    model: str = typer.Option(..., "--model", help="The model as a client calls it."),
+    config: Path = typer.Option(Path("gateway.toml"), "--config", help="The gateway's file."),
+    url: str | None = typer.Option(None, "--url", help="A running gateway, for its live state, in place of the file."),
+    api_key: ApiKey = None,
+    prompt: str = typer.Option("", "--prompt", help="The user's message."),
+    operation: str = typer.Option("chat", "--operation", help="chat, text_completion or embeddings."),
+    tools: bool = typer.Option(False, "--tools", help="The request offers tools."),
+    tenant: str = typer.Option("default", "--tenant", help="Who asks."),
+    group: list[str] = typer.Option([], "--group", help="Of the tenant; by default those that the file says."),
+    key: str = typer.Option("anonymous", "--key", help="Id of the key, for sticky assignment."),
+    user: str = typer.Option("", "--user", help="The client's end user."),
+    conversation: str = typer.Option("", "--conversation", help="The client's conversation."),
+    as_json: bool = typer.Option(False, "--json", help="As JSON."),
+) -> None:
+    """Say where a request would go and why; nothing is sent to a deployment."""
+    question = {
+        "model": model, "prompt": prompt, "operation": operation, "tools": tools, "tenant": tenant, "groups": group,
+        "key": key, "user": user, "conversation": conversation,
+    }  # fmt: skip
+    found = _ask(url, api_key, "route/explain", question) if url else _explain_offline(config, question)
+    print(json.dumps(found, indent=2) if as_json else _as_text(found))
+
+
+@app.command()
+def report(
+    model: str = typer.Argument(..., help="The model."),
+    url: str = typer.Option("http://127.0.0.1:8080", "--url", help="The running gateway."),
+    api_key: ApiKey = None,
+    as_json: bool = typer.Option(False, "--json", help="As JSON, with everything."),
+) -> None:
+    """Compare a model's deployments by what came of their requests, with 95 % confidence intervals."""
+    from urllib.parse import quote
+
+    found = _ask(url, api_key, f"routes/{quote(model)}/report", None)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print_table(
+        ["deployment", "requests", "errors", "TTFT ms", "p95", "latency ms", "p95", "cost", "feedback"],
+        [_arm_row(arm) for arm in found["arms"]],
+    )
+    for contrast in found["contrasts"]:
+        print(f"\n{contrast['deployment']} against {contrast['baseline']}")
+        names = ("error_rate", "ttft_ms", "latency_ms", "cost_per_request", "win_rate")
+        print_table(["figure", "difference"], [(name, _figure(contrast[name])) for name in names])
+    for shadow in found["shadows"]:
+        told = f"{shadow['num_compared']} compared, {shadow['num_failed']} failed, {shadow['num_left_out']} left out"
+        print(f"\n{shadow['deployment']} as the shadow of {shadow['of']}: {told}")
+        names = ("equal_rate", "win_rate", "added_latency_ms", "added_chars")
+        print_table(["figure", "value"], [(name, _figure(shadow[name])) for name in names])
+
+
+def _explain_offline(config: Path, question: Mapping[str, Any]) -> dict[str, Any]:
+    import asyncio
+
+    from pydantic import ValidationError
+
+    from trident.errors import SettingsError
+    from trident.gateway.config import read_config
+    from trident.gateway.explanation import Question, explained
+    from trident.gateway.router import Router
+
+    settings = read_config(config)
+    known = settings.tenants.get(str(question["tenant"]))
+    groups = question["groups"] or ([] if known is None else sorted(known.groups))
+    try:
+        asked = Question.model_validate({**question, "groups": groups})
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        raise SettingsError(f"--{first['loc'][0]}: {first['msg']}") from exc
+    router = Router(settings)
+    try:
+        return asyncio.run(explained(router, asked))
+    finally:
+        router.close()
+
+
+def _ask(url: str, api_key: str | None, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    """GET, or POST with a body.
+
+    Raises:
+        UnavailableError: nobody answers there.
+        InvalidRequestError: the gateway refuses it.
+        SettingsError: the key's file cannot be read.
+    """
+    import httpx
+
+    from trident.errors import InvalidRequestError, UnavailableError
+    from trident_client.transport import is_loopback
+
+    headers = dict(connection_of(api_key, None, None, None).all_headers())
+    url = url if "://" in url else f"http://{url}"
+    try:
+        with httpx.Client(headers=headers, timeout=30.0, trust_env=not is_loopback(url)) as client:
+            address = f"{url.rstrip('/')}/admin/{path}"
+            answer = client.get(address) if body is None else client.post(address, json=body)
+    except (httpx.TransportError, httpx.InvalidURL) as exc:
+        raise UnavailableError(f"no answer from {url} ({exc}); is `trident gateway` running there?") from exc
+    if answer.status_code != httpx.codes.OK:
+        try:
+            reason = answer.json()["error"]["message"]
+        except (ValueError, KeyError, TypeError):
+            reason = "is it a gateway?"
+        raise InvalidRequestError(f"{url} answers {answer.status_code}: {reason}")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def _as_text(found: Mapping[str, Any]) -> str:
+    lines = []
+    decision: Mapping[str, Any] | None = found
+    while decision is not None:
+        lines.append(f"model {decision['model']}, {decision['policy']}")
+        for number, each in enumerate(decision["candidates"], start=1):
+            told = f"asked {'first' if number == 1 else 'then'}, {100 * each['share']:.4g}% of the weight"
+            obstacle = f"; passed over: {each['obstacle']}" if each["obstacle"] else ""
+            lines.append(f"  {number}. {each['deployment']}: {told}{obstacle}")
+        if decision["shadow"]:
+            lines.append(f"  a copy to {decision['shadow']}")
+        lines += ["because", *(f"  {reason}" for reason in decision["reasons"])]
+        decision = decision["escalation"]
+        lines += [] if decision is None else ["when none of them can begin"]
+    return "\n".join(lines)
+
+
+def _arm_row(arm: Mapping[str, Any]) -> Sequence[str]:
+    return (
+        arm["deployment"],
+        str(arm["num_requests"]),
+        _figure(arm["error_rate"]),
+        _figure(arm["ttft_ms"]["mean"]),
+        _figure(arm["ttft_ms"]["p95"]),
+        _figure(arm["latency_ms"]["mean"]),
+        _figure(arm["latency_ms"]["p95"]),
+        _figure(arm["cost_per_request"]),
+        _figure(arm["feedback"]),
+    )
+
+
+def _figure(estimate: Mapping[str, float | None] | None) -> str:
+    """As "value (low to high)"."""
+    if estimate is None:
+        return "-"
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    return f"{value:.4g}" if low is None or high is None else f"{value:.4g} ({low:.4g} to {high:.4g})"

@@ -1,0 +1,105 @@
+"""One request at one deployment: its place there and its stream, ended together. It knows no other deployment."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from trident.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    EngineError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    QueueFullError,
+    TridentError,
+    UnavailableError,
+)
+from trident.gateway.asked import Asked
+from trident.gateway.deployment_state import Place
+from trident.gateway.upstreams import Upstreams
+from trident_client.async_client import AsyncClient
+from trident_client.completion import Delta
+from trident_client.sampling import Sampling
+from trident_client.stream import AsyncStream
+
+# What a deployment says that is wrongly set up: nothing that the client did, or can do anything about.
+_MISCONFIGURED = (NotFoundError, AuthenticationError, PermissionDeniedError, ConfigurationError)
+
+
+class Attempt:
+    """`open`, then `read` until None, then `end`, which is allowed at any time and cancels what still runs."""
+
+    def __init__(self, deployment: str, place: Place) -> None:
+        self.deployment = deployment
+        self._place = place
+        self._stream: AsyncStream | None = None
+        self._has_begun = False
+
+    async def open(self, upstreams: Upstreams, asked: Asked, timeout_s: float) -> None:
+        """Make the request; the first `read` sends it.
+
+        Raises:
+            TridentError: it cannot be made, or the deployment is no longer there.
+        """
+        try:
+            client = upstreams[self.deployment]
+            sampling = await _with_priority(asked, client)
+            self._stream = client.stream(asked.prompt, sampling, request_id=asked.request_id, timeout_s=timeout_s)
+        except TridentError as exc:
+            raise self._judged(exc)  # noqa: B904 - the same one, or it has this as its cause
+
+    async def read(self) -> Delta | None:
+        """The next delta; None after the last.
+
+        Raises:
+            TridentError: the generation was refused or failed; there is nothing after it.
+        """
+        if self._stream is None:
+            return None
+        try:
+            delta = await self._stream.__anext__()
+        except StopAsyncIteration:
+            delta = None
+        except TridentError as exc:
+            raise self._judged(exc)  # noqa: B904 - as above
+        if not self._has_begun:
+            self._has_begun = True
+            self._place.answered()
+        return delta
+
+    @property
+    def engine_s(self) -> float:
+        """Of the deployment's time, this attempt's share; 0 before its end."""
+        return self._place.engine_s
+
+    async def end(self) -> None:
+        """Cancel what still runs there, and give the place back."""
+        try:
+            if self._stream is not None:
+                await self._stream.aclose()
+        finally:
+            self._place.leave()
+
+    def _judged(self, error: TridentError) -> TridentError:
+        """What the error is for the client; the breaker hears of it too."""
+        if isinstance(error, _MISCONFIGURED):
+            told = UnavailableError(f"deployment {self.deployment}: {error.message}")
+            told.__cause__ = error
+            error = told
+        if isinstance(error, (UnavailableError, EngineError)):
+            self._place.failed()
+        elif isinstance(error, (InvalidRequestError, QueueFullError)):  # as a server answers that is well
+            self._place.answered()
+        return error
+
+
+async def _with_priority(asked: Asked, client: AsyncClient) -> Sampling:
+    """With the priority of who asks, where the model takes one."""
+    priority = asked.identity.priority
+    if priority is not None:
+        with contextlib.suppress(TridentError):  # which the request itself will meet
+            if (await client.interface()).input_of("priority") is not None:
+                return replace(asked.sampling, priority=priority)
+    return asked.sampling

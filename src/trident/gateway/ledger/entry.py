@@ -1,0 +1,71 @@
+"""One request as a row of the ledger: pure functions of its outcome."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trident.gateway.asked import Asked, Outcome
+from trident.gateway.config import Deployment
+
+Json = dict[str, Any]
+
+
+def row_of(outcome: Outcome, deployment: Deployment | None) -> Json:
+    """The columns of `tables.requests` without what was said; `deployment`: that answered, as the file has it now."""
+    asked, decision = outcome.asked, outcome.decision
+    price_per_s = None if deployment is None else deployment.price_per_s
+    return {
+        "request_id": asked.request_id,
+        "ended_at": outcome.started_at + outcome.duration_s,
+        "tenant": asked.identity.tenant,
+        "key_id": asked.identity.key_id,
+        "api": asked.api,
+        "operation": asked.operation,
+        "asked_model": asked.model,
+        "model": "" if decision is None else decision.model,
+        "deployment": outcome.deployment,
+        "version": "" if deployment is None else deployment.version,
+        "finish_reason": _finish_reason(outcome),
+        "error": "" if outcome.error is None else type(outcome.error).__name__,
+        "num_input_tokens": outcome.num_input_tokens,
+        "num_output_tokens": outcome.num_output_tokens,
+        "num_cached_tokens": outcome.num_cached_tokens,
+        "ttft_s": outcome.ttft_s,
+        "duration_s": outcome.duration_s,
+        "engine_s": outcome.engine_s,
+        "price": outcome.cost,
+        "cost": outcome.engine_s * (price_per_s or 0.0),
+        "cache": outcome.cache,
+    }
+
+
+def content_of(outcome: Outcome) -> tuple[str, str]:
+    """What was asked and what was answered, as text."""
+    completion = outcome.completion
+    answers = [] if completion is None else [completion.text, *(other.text for other in completion.others)]
+    return _storable(_prompt_text(outcome.asked)), _storable("\n".join(answers))
+
+
+def _storable(text: str) -> str:
+    """As every database takes it: no unpaired surrogates, and no NUL, which PostgreSQL refuses."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _finish_reason(outcome: Outcome) -> str:
+    if outcome.error is not None:
+        return "error"
+    if outcome.is_cancelled:
+        return "cancelled"
+    return "" if outcome.completion is None else outcome.completion.finish_reason
+
+
+def _prompt_text(asked: Asked) -> str:
+    if isinstance(asked.prompt, str):
+        return asked.prompt
+    return "\n".join(f"{message.get('role', '')}: {_text_of(message.get('content'))}" for message in asked.prompt)
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)

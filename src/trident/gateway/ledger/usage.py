@@ -1,0 +1,66 @@
+"""Sums over the ledger: who asked how much of what, what it took and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Float, Integer, case, cast, func, select
+
+from trident.gateway.ledger.tables import feedback, requests
+
+Dimension = Literal["tenant", "key", "model", "deployment", "version", "api", "day"]
+_DAY_S = 86_400
+_COLUMNS = {
+    "tenant": requests.c.tenant,
+    "key": requests.c.key_id,
+    "model": requests.c.model,
+    "deployment": requests.c.deployment,
+    "version": requests.c.version,
+    "api": requests.c.api,
+    "day": cast(requests.c.ended_at - requests.c.ended_at % _DAY_S, Integer),
+}
+
+
+def usage(
+    connection: Connection, dimensions: Sequence[Dimension], since: float, until: float, tenant: str | None = None
+) -> list[dict[str, Any]]:
+    """A row for each combination of the dimensions, the dearest first; days as seconds since 1970 of their begin.
+
+    `since` and `until`: seconds since 1970, of the requests' ends; `tenant`: of this one only. `engine_s` of a
+    deployment is the time in which it had any request of this gateway, shared out among them.
+    """
+    keys = [_COLUMNS[name].label(name) for name in dimensions]
+    judged = (
+        select(feedback.c.request_id, func.avg(feedback.c.score).label("score")).group_by(feedback.c.request_id)
+    ).subquery()
+    query = (
+        select(
+            *keys,
+            func.count().label("requests"),
+            _count(requests.c.finish_reason == "error").label("errors"),
+            _count(requests.c.finish_reason == "cancelled").label("cancelled"),
+            _count(requests.c.cache != "").label("cache_hits"),
+            func.sum(requests.c.num_input_tokens).label("input_tokens"),
+            func.sum(requests.c.num_cached_tokens).label("cached_tokens"),
+            func.sum(requests.c.num_output_tokens).label("output_tokens"),
+            func.sum(requests.c.engine_s).label("engine_s"),
+            func.sum(requests.c.price).label("price"),
+            func.sum(requests.c.cost).label("cost"),
+            func.avg(requests.c.ttft_s).label("ttft_s"),
+            func.avg(requests.c.duration_s).label("duration_s"),
+            func.count(judged.c.score).label("feedback"),
+            cast(func.avg(judged.c.score), Float).label("score"),
+        )
+        .select_from(requests.outerjoin(judged, judged.c.request_id == requests.c.request_id))
+        .where(requests.c.ended_at >= since, requests.c.ended_at < until)
+        .group_by(*keys)
+        .order_by(func.sum(requests.c.price).desc(), func.count().desc())
+    )
+    if tenant is not None:
+        query = query.where(requests.c.tenant == tenant)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _count(condition: Any) -> Any:
+    return func.sum(case((condition, 1), else_=0))

@@ -1,0 +1,118 @@
+"""Reads the engines' own queues in the background, for the routes that choose by load.
+
+A second between two readings. Where an engine tells nothing, or too late, the gateway's own counts have to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import httpx
+
+from trident.gateway.config import Deployment, GatewayConfig
+from trident.gateway.deployment_state import EngineLoad
+from trident.gateway.router import Router
+from trident_client.metrics import Metrics, metrics_url_of, parse_metrics
+from trident_client.transport import is_loopback
+
+FAMILY = "nv_trt_llm_request_metrics"
+_PERIOD_S = 1.0
+_TIMEOUT_S = 1.0
+_POLICIES = frozenset({"least_loaded", "prefix_affinity"})
+_MAX_PAGE_BYTES = 4 << 20
+
+
+class LoadWatcher:
+    """Of all deployments that a route chooses among by their load; `start` and `close` inside the event loop."""
+
+    def __init__(self, router: Router, config: GatewayConfig, period_s: float = _PERIOD_S) -> None:
+        self._router = router
+        self._period_s = period_s
+        self._urls: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._clients: dict[bool, httpx.AsyncClient] = {}  # by whether the address is this machine's
+        self._is_started = False
+        self.update(config)
+
+    def update(self, config: GatewayConfig) -> None:
+        """The file was rewritten."""
+        self._urls = watched(config)
+        if self._is_started:
+            self._restart()
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._is_started = True
+        self._restart()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._is_started = False
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
+
+    def _restart(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._watch(name, url)) for name, url in self._urls.items()]
+
+    async def _watch(self, name: str, url: str) -> None:
+        while True:
+            with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL):  # its last reading grows stale
+                await self._read(name, url)
+            await asyncio.sleep(self._period_s)
+
+    async def _read(self, name: str, url: str) -> None:
+        answer = await self._client(url).get(url)
+        state = self._router.states.get(name)
+        if answer.status_code != httpx.codes.OK or state is None or len(answer.content) > _MAX_PAGE_BYTES:
+            return
+        lines = [line for line in answer.text.splitlines() if line.startswith(FAMILY)]
+        load = load_in(parse_metrics("\n".join(lines)), state.deployment.engine_model)
+        if load is not None:
+            state.read(load)
+
+    def _client(self, url: str) -> httpx.AsyncClient:
+        is_local = is_loopback("{0.scheme}://{0.netloc}".format(urlsplit(url)))
+        if is_local not in self._clients:
+            self._clients[is_local] = httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=not is_local)
+        return self._clients[is_local]
+
+
+def watched(config: GatewayConfig) -> dict[str, str]:
+    """Where each deployment that has to be read has its metrics."""
+    names = {
+        name
+        for route in config.models.values()
+        if route.policy in _POLICIES and len(route.deployments) > 1
+        for name in route.deployments
+    }
+    return {name: _metrics_url(config.deployments, name) for name in sorted(names)}
+
+
+def load_in(metrics: Metrics, engine_model: str | None) -> EngineLoad | None:
+    """What a page of metrics says of the engine's queue, of one model or of all; None where it does not."""
+    labels = {} if engine_model is None else {"model": engine_model}
+    counts = {
+        kind: metrics.total(FAMILY, request_type=kind, **labels) for kind in ("active", "scheduled", "waiting", "max")
+    }
+    if counts["active"] is None and counts["scheduled"] is None:
+        return None
+    admitted = (counts["scheduled"] or 0.0) + (counts["waiting"] or 0.0)
+    return EngineLoad(max(counts["active"] or 0.0, admitted), max(1.0, counts["max"] or 1.0))
+
+
+def _metrics_url(deployments: Mapping[str, Deployment], name: str) -> str:
+    deployment = deployments[name]
+    url = deployment.metrics_url or metrics_url_of(deployment.url)
+    url = url if "://" in url else f"http://{url}"
+    return url if urlsplit(url).path not in {"", "/"} else f"{url.rstrip('/')}/metrics"

@@ -1,0 +1,170 @@
+"""The bodies that the gateway answers with, as types: for the OpenAPI document and for who reads it.
+
+Answers are not made from these; `trident_client.openai_response` and `events.py` write them, and tests compare the two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_EXACT = ConfigDict(extra="forbid")
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+class _Part(BaseModel):
+    model_config = _EXACT
+
+
+class PromptDetails(_Part):
+    """Of the tokens of a prompt."""
+
+    cached_tokens: int
+
+
+class CompletionDetails(_Part):
+    """Of the generated tokens."""
+
+    reasoning_tokens: int
+
+
+class Usage(_Part):
+    """Tokens of a request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
+
+
+class CalledFunction(_Part):
+    """With its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(_Part):
+    """That the model asks for."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class AnswerMessage(_Part):
+    """The assistant's."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class TokenLogProb(_Part):
+    """Of one generated token."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+    top_logprobs: list[Any] = Field(max_length=0)
+
+
+class ChatLogProbs(_Part):
+    """Of the content."""
+
+    content: list[TokenLogProb]
+    refusal: None
+
+
+class ChatChoice(_Part):
+    """One of `n`."""
+
+    index: int
+    message: AnswerMessage
+    logprobs: ChatLogProbs | None
+    finish_reason: FinishReason | None
+
+
+class ChatCompletion(_Part):
+    """The answer of `/v1/chat/completions`."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    system_fingerprint: str
+
+
+class TextLogProbs(_Part):
+    """Of the tokens of a completion."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: None
+    text_offset: list[int]
+
+
+class TextChoice(_Part):
+    """One of `n` for each prompt."""
+
+    index: int
+    text: str
+    logprobs: TextLogProbs | None
+    finish_reason: FinishReason | None
+
+
+class TextCompletion(_Part):
+    """The answer of `/v1/completions`."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+    system_fingerprint: str
+
+
+class Model(_Part):
+    """A name that can be asked for."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class ModelList(_Part):
+    """Those that the key may ask."""
+
+    object: Literal["list"]
+    data: list[Model]
+
+
+class Tokenized(_Part):
+    """The answer of `/tokenize`."""
+
+    count: int
+    max_model_len: int | None
+    tokens: list[int]
+    token_strs: list[str] | None = None
+
+
+class Detokenized(_Part):
+    """The answer of `/detokenize`."""
+
+    prompt: str
+
+
+def answers(model: type[BaseModel], *, streams: bool = False) -> dict[int | str, dict[str, Any]]:
+    """`responses` of an operation that answers with it, as JSON or in events."""
+    described: dict[str, Any] = {"model": model, "description": "The answer."}
+    if streams:
+        described["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {200: described}

@@ -1,0 +1,74 @@
+"""Asks this process's own application for the lines of a batch: as over HTTP, in the name of the batch's maker.
+
+So a line is checked, limited, routed, counted and answered as the same request from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from trident.gateway.identity import Identity
+
+MAX_TRIES = 3  # of what fails inside; what is only too busy is asked again until the batch ends
+_MAX_WAIT_S = 60.0
+_BUSY = frozenset({429, 503})
+_FAILED = frozenset({500, 502, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """As an HTTP answer."""
+
+    status: int
+    request_id: str
+    body: Any
+    wait_s: float = 0.0  # before it is worth asking again
+
+
+class BatchClient:
+    """For one batch."""
+
+    def __init__(self, app: ASGIApp, identity: Identity) -> None:
+        async def named(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "trident.identity": identity}, receive, send)
+
+        transport = httpx.ASGITransport(named, raise_app_exceptions=False, client=("batch", 0))
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=None)  # noqa: S113 - an exchange has its own
+
+    async def ask(self, endpoint: str, body: Any) -> Reply:
+        """The answer to one line, or the refusal that stays when it is asked again."""
+        num_tries = 0
+        while True:
+            reply = await self._post(endpoint, body)
+            num_tries += reply.status in _FAILED
+            if reply.status not in _BUSY | _FAILED or num_tries == MAX_TRIES:
+                return reply
+            await asyncio.sleep(reply.wait_s)
+
+    async def close(self) -> None:
+        """After the last line."""
+        await self._client.aclose()
+
+    async def _post(self, endpoint: str, body: Any) -> Reply:
+        content = orjson.dumps(body)
+        response = await self._client.post(endpoint, content=content, headers={"content-type": "application/json"})
+        request_id = response.headers.get("x-request-id", "")
+        try:
+            answer = orjson.loads(response.content)
+        except orjson.JSONDecodeError:  # it broke off
+            error = {"message": "the answer broke off", "type": "server_error", "param": None, "code": None}
+            return Reply(500, request_id, {"error": error}, 1.0)
+        return Reply(response.status_code, request_id, answer, _wait_s(response.headers))
+
+
+def _wait_s(headers: httpx.Headers) -> float:
+    if headers.get("x-should-retry") == "false":  # a budget, which is new at midnight
+        return _MAX_WAIT_S
+    milliseconds = headers.get("retry-after-ms", "1000")
+    return min(_MAX_WAIT_S, max(0.1, float(milliseconds) / 1000))

@@ -1,0 +1,126 @@
+"""Runs the batches that nobody else runs: looks for them, claims them, and goes on with those whose runner has died.
+
+Of every worker there is one; the database says who has what (`batch_store.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Row
+from starlette.types import ASGIApp
+
+from trident.errors import TridentError
+from trident.gateway.config import GatewayConfig
+from trident.gateway.openai_api.batch_client import BatchClient
+from trident.gateway.openai_api.batch_run import BatchRun
+from trident.gateway.openai_api.batch_store import BatchStore, LeaseLostError, identity_of_batch
+from trident.gateway.openai_api.file_store import FileStore
+
+PRIORITY = 5  # the last of the engine's: whoever waits for an answer goes before
+_BEATS_OF_LEASE = 4
+_log = logging.getLogger(__name__)
+
+
+class BatchRunner:
+    """`start` when the application is ready; `close` before it ends, so that another goes on at once."""
+
+    def __init__(self, app: ASGIApp, config: GatewayConfig, store: BatchStore, files: FileStore) -> None:
+        self._app = app
+        self._config = config
+        self._store = store
+        self._files = files
+        self._folder = config.server.data / "batches"
+        self._name = uuid4().hex
+        self._room = asyncio.Semaphore(config.storage.batch_concurrency)
+        self._beat_s = config.storage.batch_lease_s / _BEATS_OF_LEASE
+        self._runs: dict[str, tuple[str, asyncio.Task[None]]] = {}  # tenant and run, by batch
+        self._seen: dict[str, tuple[Any, float]] = {}  # (runner, beat) of the others' batches, and since when
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look for batches."""
+        self._loop = asyncio.ensure_future(self._look())
+
+    async def close(self) -> None:
+        """Stop all runs where they are, and give their batches back."""
+        tasks = [task for _, task in self._runs.values()]
+        if self._loop is not None:
+            tasks.append(self._loop)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look(self) -> None:
+        while True:
+            try:
+                await self._claim()
+            except TridentError as exc:
+                _log.warning("batches: %s", exc.message)
+            await asyncio.sleep(min(1.0, self._beat_s))
+
+    async def _claim(self) -> None:
+        rows = await self._store.unfinished()
+        self._seen = {row.id: self._seen[row.id] for row in rows if row.id in self._seen}
+        free = [row for row in rows if row.id not in self._runs and self._is_free(row)]
+        while free and len(self._runs) < self._config.storage.max_batches:
+            running = Counter(tenant for tenant, _ in self._runs.values())
+            row = min(free, key=lambda each: running[each.tenant])  # of equals the oldest, which comes first
+            free.remove(row)
+            claimed = await self._store.claim(row, self._name)
+            if claimed is not None:
+                task = asyncio.ensure_future(self._run(claimed))
+                self._runs[row.id] = (row.tenant, task)
+
+    def _is_free(self, row: Row[Any]) -> bool:
+        """Nobody has it, or who has it has been silent for the time of a lease, as seen from here."""
+        if row.runner is None:
+            return True
+        now = time.monotonic()
+        state, since = self._seen.get(row.id, (None, now))
+        if state != (row.runner, row.beat):
+            state, since = (row.runner, row.beat), now
+        self._seen[row.id] = (state, since)
+        return now - since >= self._config.storage.batch_lease_s
+
+    async def _run(self, row: Row[Any]) -> None:
+        storage = self._config.storage
+        client = BatchClient(self._app, identity_of_batch(row, PRIORITY))
+        run = BatchRun(
+            row, self._name, self._folder / row.id, store=self._store, files=self._files, ask=client.ask,
+            room=self._room, num_at_once=storage.batch_concurrency,
+            max_line_bytes=self._config.server.max_body_bytes, beat_s=self._beat_s,
+        )  # fmt: skip
+        try:
+            await run.run()
+        except asyncio.CancelledError:
+            await self._give_back(row.id)
+            raise
+        except LeaseLostError:
+            _log.warning("batch %s is another's now", row.id)
+        except TridentError as exc:
+            _log.warning("batch %s stopped and will be taken up again: %s", row.id, exc.message)
+        except Exception:  # noqa: BLE001 - one batch, whatever is wrong with it, stops no other
+            _log.exception("batch %s stopped and will be taken up again", row.id)
+        else:
+            await asyncio.to_thread(shutil.rmtree, self._folder / row.id, ignore_errors=True)
+        finally:
+            self._runs.pop(row.id, None)
+            await client.close()
+
+    async def _give_back(self, batch_id: str) -> None:
+        with contextlib.suppress(TridentError):
+            await self._store.release(batch_id, self._name)
+
+
+def work_folder(data: Path, batch_id: str) -> Path:
+    """Of a batch, while it runs."""
+    return data / "batches" / batch_id

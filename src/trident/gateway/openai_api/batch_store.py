@@ -1,0 +1,267 @@
+"""The rows of batches: what clients see of them, and who works on which.
+
+A runner holds a batch while its `beat` grows. Another takes it over when it has seen the same beat for the time of the
+lease, by its own steady clock: so clocks that differ or jump cannot give one batch to two. Every write of a runner
+says whose it is, and fails when that has changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from trident.errors import InvalidRequestError, NotFoundError
+from trident.gateway.database import Database
+from trident.gateway.identity import Identity, Limits
+from trident.gateway.openai_api.file_store import DAY_S, FileStore, NewFile
+from trident.gateway.openai_api.pages import list_object, page_of
+from trident.gateway.openai_api.stored_tables import batches
+
+Json = dict[str, Any]
+WINDOW_S = 24 * 3600
+ACTIVE = ("validating", "in_progress", "finalizing", "cancelling")
+_TIMES = (
+    "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at",
+)  # fmt: skip
+
+
+class LeaseLostError(Exception):
+    """Another runner has the batch now, or it was deleted; whoever gets this has to let it be."""
+
+
+class BatchStore:
+    """Of all tenants; what a client asks names the one."""
+
+    def __init__(
+        self, database: Database, files: FileStore, file_days: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._file_days = file_days
+        self._clock = clock  # seconds since 1970
+
+    async def create(
+        self,
+        batch_id: str,
+        identity: Identity,
+        *,
+        endpoint: str,
+        input_file_id: str,
+        metadata: Mapping[str, str],
+        output_expires_s: int | None,
+    ) -> Row[Any]:
+        """A batch that waits for a runner."""
+        now = self._clock()
+        values = {
+            "id": batch_id,
+            "tenant": identity.tenant,
+            "created_at": now,
+            "expires_at": now + WINDOW_S,
+            "status": "validating",
+            "endpoint": endpoint,
+            "input_file_id": input_file_id,
+            "identity": _identity_json(identity),
+            "metadata": dict(metadata),
+            "times": {},
+            "errors": [],
+            "total": 0,
+            "completed": 0,
+            "failed": 0,
+            "output_expires_s": output_expires_s,
+            "beat": 0,
+        }
+
+        def write(connection: Connection) -> Row[Any]:
+            connection.execute(insert(batches).values(values))
+            return _row(connection, batch_id)
+
+        return await self._database.run(write)
+
+    async def get(self, tenant: str, batch_id: str) -> Row[Any]:
+        """Raises NotFoundError: there is none, or it is another tenant's."""
+        query = select(batches).where(batches.c.id == batch_id, batches.c.tenant == tenant)
+        row = await self._database.run(lambda connection: connection.execute(query).one_or_none())
+        if row is None:
+            raise _not_found(batch_id)
+        return row
+
+    async def exists(self, batch_id: str) -> bool:
+        """Of any tenant."""
+        query = select(batches.c.id).where(batches.c.id == batch_id)
+        return await self._database.run(lambda connection: connection.execute(query).one_or_none() is not None)
+
+    async def list(self, tenant: str, after: str | None, limit: int) -> Json:
+        """A page of the tenant's, newest first; errors as of `page_of`."""
+        rows, has_more = await self._database.run(
+            lambda connection: page_of(connection, batches, {"tenant": tenant}, after=after, limit=limit, order="desc")
+        )
+        return list_object(rows, has_more, batch_object)
+
+    async def cancel(self, tenant: str, batch_id: str) -> Row[Any]:
+        """Tell the runner to stop; what is answered stays.
+
+        Raises:
+            NotFoundError: as of `get`.
+            InvalidRequestError: it has ended.
+        """
+
+        def write(connection: Connection) -> Row[Any]:
+            query = select(batches).where(batches.c.id == batch_id, batches.c.tenant == tenant).with_for_update()
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                raise _not_found(batch_id)
+            if row.status in {"cancelling", "cancelled"}:
+                return row
+            if row.status not in {"validating", "in_progress"}:
+                raise InvalidRequestError(f"a batch that is {row.status} cannot be cancelled")
+            times = {**row.times, "cancelling_at": int(self._clock())}
+            values = {"status": "cancelling", "times": times}
+            connection.execute(update(batches).where(batches.c.id == batch_id).values(values))
+            return _row(connection, batch_id)
+
+        return await self._database.run(write)
+
+    async def unfinished(self) -> Sequence[Row[Any]]:
+        """All that a runner has or should have, the oldest first."""
+        columns = batches.c
+        query = (
+            select(columns.id, columns.tenant, columns.runner, columns.beat)
+            .where(columns.status.in_(ACTIVE))
+            .order_by(columns.created_at)
+        )
+        return await self._database.run(lambda connection: connection.execute(query).all())
+
+    async def claim(self, seen: Row[Any], runner: str) -> Row[Any] | None:
+        """The batch for this runner, if nobody has moved since `seen`."""
+        query = update(batches).where(
+            batches.c.id == seen.id,
+            batches.c.status.in_(ACTIVE),
+            batches.c.runner.is_not_distinct_from(seen.runner),
+            batches.c.beat == seen.beat,
+        )
+
+        def write(connection: Connection) -> Row[Any] | None:
+            changed = connection.execute(query.values(runner=runner, beat=seen.beat + 1)).rowcount
+            return _row(connection, seen.id) if changed == 1 else None
+
+        return await self._database.run(write)
+
+    async def beat(self, batch_id: str, runner: str, counts: Mapping[str, int]) -> Row[Any]:
+        """Say that the runner lives, and how far it is: `completed` and `failed`, where it knows.
+
+        Raises:
+            LeaseLostError: it is not this runner's any more.
+        """
+        values = {"beat": batches.c.beat + 1, **counts}
+        return await self._database.run(lambda connection: _write(connection, batch_id, runner, values))
+
+    async def advance(self, batch_id: str, runner: str, status: str, **values: Any) -> Row[Any]:
+        """The next status, and the time of it; one that is being cancelled stays so. Errors as of `beat`."""
+
+        def write(connection: Connection) -> Row[Any]:
+            row = connection.execute(select(batches).where(batches.c.id == batch_id).with_for_update()).one_or_none()
+            if row is None:
+                raise LeaseLostError(batch_id)
+            new = row.status if row.status == "cancelling" else status
+            return _write(connection, batch_id, runner, {**values, "status": new, "times": self._timed(row, new)})
+
+        return await self._database.run(write)
+
+    async def end(self, batch_id: str, runner: str, status: str, made: Sequence[NewFile], **values: Any) -> Row[Any]:
+        """The last status, together with the files that were made; errors as of `beat`."""
+
+        def write(connection: Connection) -> Row[Any]:
+            row = connection.execute(select(batches).where(batches.c.id == batch_id).with_for_update()).one_or_none()
+            if row is None:
+                raise LeaseLostError(batch_id)
+            last = {**values, "status": status, "times": self._timed(row, status), "ended_at": self._clock()}
+            ended = _write(connection, batch_id, runner, last)
+            for new in made:
+                self._files.insert(connection, new)
+            return ended
+
+        return await self._database.run(write)
+
+    async def release(self, batch_id: str, runner: str) -> None:
+        """Let another runner have it at once."""
+        query = update(batches).where(batches.c.id == batch_id, batches.c.runner == runner).values(runner=None)
+        await self._database.run(lambda connection: connection.execute(query))
+
+    async def sweep(self) -> None:
+        """Forget those that ended long ago."""
+        query = delete(batches).where(batches.c.ended_at < self._clock() - self._file_days * DAY_S)
+        await self._database.run(lambda connection: connection.execute(query))
+
+    def _timed(self, row: Row[Any], status: str) -> Json:
+        return {**row.times, f"{status}_at": row.times.get(f"{status}_at", int(self._clock()))}
+
+
+def new_batch_id() -> str:
+    """Nobody can guess it."""
+    return f"batch_{uuid4().hex}"
+
+
+def identity_of_batch(row: Row[Any], priority: int) -> Identity:
+    """In whose name its lines are asked, behind who waits for an answer."""
+    kept = row.identity
+    return Identity(
+        row.tenant,
+        kept["key_id"],
+        models=None if kept["models"] is None else frozenset(kept["models"]),
+        endpoints=None if kept["endpoints"] is None else frozenset(kept["endpoints"]),
+        groups=frozenset(kept["groups"]),
+        key_limits=Limits.model_validate(kept["key_limits"]),
+        tenant_limits=Limits.model_validate(kept["tenant_limits"]),
+        priority=priority,
+    )
+
+
+def batch_object(row: Row[Any]) -> Json:
+    """As the API shows it."""
+    has_ended = row.status not in ACTIVE
+    return {
+        "id": row.id,
+        "object": "batch",
+        "endpoint": row.endpoint,
+        "errors": {"object": "list", "data": row.errors} if row.errors else None,
+        "input_file_id": row.input_file_id,
+        "completion_window": "24h",
+        "status": row.status,
+        "output_file_id": row.output_file_id if has_ended else None,
+        "error_file_id": row.error_file_id if has_ended else None,
+        "created_at": int(row.created_at),
+        "expires_at": int(row.expires_at),
+        **{name: row.times.get(name) for name in _TIMES},
+        "request_counts": {"total": row.total, "completed": row.completed, "failed": row.failed},
+        "metadata": row._mapping["metadata"] or None,
+    }
+
+
+def _identity_json(identity: Identity) -> Json:
+    return {
+        "key_id": identity.key_id,
+        "models": None if identity.models is None else sorted(identity.models),
+        "endpoints": None if identity.endpoints is None else sorted(identity.endpoints),
+        "groups": sorted(identity.groups),
+        "key_limits": identity.key_limits.model_dump(),
+        "tenant_limits": identity.tenant_limits.model_dump(),
+    }
+
+
+def _row(connection: Connection, batch_id: str) -> Row[Any]:
+    return connection.execute(select(batches).where(batches.c.id == batch_id)).one()
+
+
+def _write(connection: Connection, batch_id: str, runner: str, values: Mapping[str, Any]) -> Row[Any]:
+    query = update(batches).where(batches.c.id == batch_id, batches.c.runner == runner).values(values)
+    if connection.execute(query).rowcount != 1:
+        raise LeaseLostError(batch_id)
+    return _row(connection, batch_id)
+
+
+def _not_found(batch_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no batch '{batch_id[:64]}'", param="batch_id", code="batch_not_found")

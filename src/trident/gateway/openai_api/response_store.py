@@ -1,0 +1,88 @@
+"""The rows of stored responses. A stream's is there from its first event, so that it can be read and cancelled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from trident.errors import NotFoundError
+from trident.gateway.database import Database
+from trident.gateway.openai_api.file_store import DAY_S
+from trident.gateway.openai_api.stored_tables import responses
+
+Json = dict[str, Any]
+
+
+class ResponseStore:
+    """Of all tenants; every call names the one."""
+
+    def __init__(self, database: Database, days: float, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._days = days
+        self._clock = clock  # seconds since 1970
+
+    async def add(self, tenant: str, body: Json, items: Sequence[Json], deployment: str) -> None:
+        """Keep a response; `items`: the conversation that it answers."""
+        now = self._clock()
+        values = {
+            "id": body["id"],
+            "tenant": tenant,
+            "created_at": now,
+            "expires_at": now + self._days * DAY_S,
+            "status": body["status"],
+            "deployment": deployment,
+            "body": body,
+            "input": list(items),
+        }
+        await self._database.run(lambda connection: connection.execute(insert(responses).values(values)))
+
+    async def end(self, tenant: str, body: Json) -> None:
+        """How a response that was in progress has ended; nothing where it was deleted meanwhile."""
+        query = (
+            update(responses)
+            .where(responses.c.id == body["id"], responses.c.tenant == tenant, responses.c.status == "in_progress")
+            .values(status=body["status"], body=body)
+        )
+        await self._database.run(lambda connection: connection.execute(query))
+
+    async def get(self, tenant: str, response_id: str) -> Row[Any]:
+        """Its row.
+
+        Raises:
+            NotFoundError: there is none, it has expired, or it is another tenant's.
+        """
+        row = await self.find(tenant, response_id)
+        if row is None:
+            raise _not_found(response_id)
+        return row
+
+    async def find(self, tenant: str, response_id: str) -> Row[Any] | None:
+        """Likewise; None where there is none."""
+        query = select(responses).where(
+            responses.c.id == response_id, responses.c.tenant == tenant, responses.c.expires_at > self._clock()
+        )
+        return await self._database.run(lambda connection: connection.execute(query).one_or_none())
+
+    async def delete(self, tenant: str, response_id: str) -> None:
+        """For ever; those that go on with it keep its words. Errors as of `get`."""
+
+        def write(connection: Connection) -> int:
+            query = delete(responses).where(
+                responses.c.id == response_id, responses.c.tenant == tenant, responses.c.expires_at > self._clock()
+            )
+            return connection.execute(query).rowcount
+
+        if not await self._database.run(write):
+            raise _not_found(response_id)
+
+    async def sweep(self) -> None:
+        """Delete what has expired."""
+        query = delete(responses).where(responses.c.expires_at <= self._clock())
+        await self._database.run(lambda connection: connection.execute(query))
+
+
+def _not_found(response_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no response '{response_id[:64]}'", param="response_id", code="response_not_found")

@@ -1,0 +1,242 @@
+"""`/v1/responses`: create, read, delete, cancel. https://platform.openai.com/docs/api-reference/responses"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from trident.errors import InvalidRequestError, NotFoundError, TridentError, UnsupportedParameterError
+from trident.gateway.asked import Asked
+from trident.gateway.edge.dependencies import gateway_of, identity_of, request_id_of
+from trident.gateway.edge.event_stream import EventStream, unless_gone
+from trident.gateway.exchange import Exchange
+from trident.gateway.identity import Identity
+from trident.gateway.openai_api.answering import with_length
+from trident.gateway.openai_api.pages import Order
+from trident.gateway.openai_api.reading import read_object
+from trident.gateway.openai_api.response_events import ResponseEvents, as_delta
+from trident.gateway.openai_api.response_items import read_items, response_of
+from trident.gateway.openai_api.response_request import (
+    ResponseRequest,
+    in_words_of_responses,
+    read_as_chat,
+    read_response,
+    response_object,
+)
+from trident.gateway.openai_api.response_store import ResponseStore
+from trident.gateway.openai_api.response_stream import ResponseStream
+from trident.gateway.openai_api.stored_bodies import answer
+from trident_client.completion import Completion
+
+Json = dict[str, Any]
+router = APIRouter(tags=["OpenAI"])
+Caller = Annotated[Identity, Depends(identity_of("responses"))]
+_CANCEL_S, _LOOK_S = 5.0, 0.05  # how long a cancel may take to be seen, and how often it is looked for
+
+
+@router.post("/v1/responses")
+async def create_response(request: Request, identity: Caller) -> Response:
+    """The answer to an input, whole or as server-sent events; stored unless `store` is false."""
+    asked = read_response(await read_object(request))
+    request_id = request_id_of(request)
+    response_id = f"resp_{UUID(request_id).hex}"
+    items = await _conversation(request, identity, asked, response_id)
+    chat = read_as_chat(asked, items)
+    if asked.body.get("max_output_tokens") is None:
+        chat = await with_length(request, identity, asked.model, chat)
+    events = ResponseEvents(response_object(asked, response_id, int(time.time())), request_id, chat.forced)
+    exchange = gateway_of(request).exchange(
+        Asked(
+            request_id,
+            identity,
+            "chat",
+            "responses",
+            asked.model,
+            chat.prompts[0],
+            chat.sampling,
+            is_streaming=asked.is_streaming,
+            user=chat.user,
+            conversation=str(asked.body.get("prompt_cache_key") or ""),
+        )
+    )
+    with in_words_of_responses(chat):
+        if asked.is_streaming:
+            return await _in_events(request, identity, asked, items, exchange, events)
+        return await _whole(request, identity, asked, items, exchange, events)
+
+
+@router.post("/v1/responses/input_tokens")
+async def count_input_tokens(request: Request, identity: Caller) -> Response:
+    """How many tokens an input has, as the model reads it."""
+    body = await read_object(request)
+    asked = read_response(body)
+    request_id = request_id_of(request)
+    items = await _conversation(request, identity, asked, f"resp_{UUID(request_id).hex}")
+    chat = read_as_chat(asked, items)
+    gateway = gateway_of(request)
+    gateway.router.route_of(asked.model, identity)
+    identity.check_model(asked.model)
+    reservation = await gateway.limiter.reserve(identity, 0, 0.0)
+    try:
+        with in_words_of_responses(chat):
+            ids = await unless_gone(
+                request,
+                gateway.text_models.token_ids(
+                    asked.model,
+                    request_id,
+                    chat.prompts[0],
+                    tools=chat.sampling.tools,
+                    chat_template_kwargs=chat.sampling.chat_template_kwargs or {},
+                    has_special_tokens=True,
+                ),
+            )
+    finally:
+        await reservation.settle(0, 0.0)
+    return answer({"object": "response.input_tokens", "input_tokens": len(ids)}, reservation.headers())
+
+
+@router.get("/v1/responses/{response_id}")
+async def get_response(request: Request, identity: Caller, response_id: str, stream: bool = False) -> Response:
+    """A stored response; one that still runs says so."""
+    if stream:
+        raise UnsupportedParameterError("a stored response is not streamed again; leave stream out", param="stream")
+    return answer((await _store(request).get(identity.tenant, response_id)).body)
+
+
+@router.delete("/v1/responses/{response_id}")
+async def delete_response(request: Request, identity: Caller, response_id: str) -> Response:
+    """Delete it; responses that go on with it keep its words."""
+    await _store(request).delete(identity.tenant, response_id)
+    return answer({"id": response_id, "object": "response", "deleted": True})
+
+
+@router.post("/v1/responses/{response_id}/cancel")
+async def cancel_response(request: Request, identity: Caller, response_id: str) -> Response:
+    """End one that is streamed to somebody, through whatever gateway; what came of it is kept."""
+    store = _store(request)
+    row = await store.get(identity.tenant, response_id)
+    if row.status not in {"in_progress", "cancelled"}:
+        raise InvalidRequestError(f"a response that is {row.status} cannot be cancelled", param="response_id")
+    if row.status == "in_progress":
+        with contextlib.suppress(TridentError, KeyError):  # its server is gone, and so is the response
+            request_id = str(UUID(response_id.removeprefix("resp_")))
+            await gateway_of(request).upstreams[row.deployment].cancel(request_id)
+        row = await _when_ended(store, identity.tenant, response_id)
+    return answer(row.body)
+
+
+@router.get("/v1/responses/{response_id}/input_items")
+async def list_input_items(
+    request: Request,
+    identity: Caller,
+    response_id: str,
+    after: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Order = "desc",
+) -> Response:
+    """The conversation that it answers, the latest item first."""
+    row = await _store(request).get(identity.tenant, response_id)
+    items: list[Json] = row.input if order == "asc" else row.input[::-1]
+    begin = 0
+    if after is not None:
+        places = [number for number, item in enumerate(items) if item["id"] == after]
+        if not places:
+            raise InvalidRequestError(f"there is no '{after[:64]}' to go on after", param="after")
+        begin = places[0] + 1
+    data = items[begin : begin + limit]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else ("", "")
+    has_more = begin + limit < len(items)
+    return answer({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": has_more})
+
+
+async def _whole(
+    request: Request,
+    identity: Identity,
+    asked: ResponseRequest,
+    items: list[Json],
+    exchange: Exchange,
+    events: ResponseEvents,
+) -> Response:
+    async def complete() -> Completion:
+        async with exchange:
+            return await exchange.completion()
+
+    events.of(as_delta(await unless_gone(request, complete())))
+    events.end()
+    if asked.is_stored:
+        await _store(request).add(identity.tenant, events.response, items, exchange.outcome.deployment)
+    return answer(events.response, exchange.headers())
+
+
+async def _in_events(
+    request: Request,
+    identity: Identity,
+    asked: ResponseRequest,
+    items: list[Json],
+    exchange: Exchange,
+    events: ResponseEvents,
+) -> Response:
+    await unless_gone(request, exchange.__aenter__())
+    store = _store(request) if asked.is_stored else None
+    stream = ResponseStream(exchange, events, request_id_of(request), identity.tenant, store)
+    try:
+        if store is not None:
+            await store.add(identity.tenant, events.response, items, exchange.outcome.deployment)
+    except BaseException:
+        await stream.close()
+        raise
+    return EventStream(
+        request, stream.pieces(), close=stream.close, last_event=stream.failed, headers=exchange.headers()
+    )
+
+
+async def _conversation(request: Request, identity: Identity, asked: ResponseRequest, response_id: str) -> list[Json]:
+    """The items of the responses before, and the request's own."""
+    before: list[Json] = []
+    if (previous := asked.previous_response_id) is not None:
+        row = await _store(request).find(identity.tenant, previous)
+        if row is None:
+            raise NotFoundError(
+                f"there is no response '{previous[:64]}'",
+                param="previous_response_id",
+                code="previous_response_not_found",
+            )
+        if row.status == "in_progress":
+            raise InvalidRequestError(
+                f"the response '{row.id}' still runs; wait for its end", param="previous_response_id"
+            )
+        before = [*row.input, *row.body["output"]]
+    referred = await _referred(request, identity, asked.body.get("input"))
+    return [*before, *read_items(asked.body.get("input"), response_id, referred.get)]
+
+
+async def _referred(request: Request, identity: Identity, given: Any) -> dict[str, Json]:
+    """The stored items, by id, that references in the input may name."""
+    ids = {item.get("id") for item in given if isinstance(item, dict)} if isinstance(given, list) else set()
+    owners = {owner for item_id in ids if isinstance(item_id, str) and (owner := response_of(item_id))}
+    found: dict[str, Json] = {}
+    if any(isinstance(item, dict) and item.get("type") == "item_reference" for item in given or ()):
+        for owner in owners:
+            row = await _store(request).find(identity.tenant, owner)
+            found |= {} if row is None else {item["id"]: item for item in (*row.input, *row.body["output"])}
+    return found
+
+
+async def _when_ended(store: ResponseStore, tenant: str, response_id: str) -> Any:
+    """Its row once it has ended; of one whose gateway has died, the end is written here."""
+    for _ in range(int(_CANCEL_S / _LOOK_S)):
+        row = await store.get(tenant, response_id)
+        if row.status != "in_progress":
+            return row
+        await asyncio.sleep(_LOOK_S)
+    await store.end(tenant, {**row.body, "status": "cancelled"})
+    return await store.get(tenant, response_id)
+
+
+def _store(request: Request) -> ResponseStore:
+    return gateway_of(request).stored.responses

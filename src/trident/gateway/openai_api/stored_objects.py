@@ -1,0 +1,73 @@
+"""What clients leave with the gateway, as one part of it: responses, files and batches, their runner and the sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from trident.errors import TridentError
+from trident.gateway.config import GatewayConfig
+from trident.gateway.database import Database
+from trident.gateway.openai_api.batch_runner import BatchRunner, work_folder
+from trident.gateway.openai_api.batch_store import BatchStore
+from trident.gateway.openai_api.file_store import FileStore
+from trident.gateway.openai_api.response_store import ResponseStore
+
+_SWEEP_S = 3600.0
+_log = logging.getLogger(__name__)
+
+
+class StoredObjects:
+    """`start` when the application can be asked; `close` before the gateway's other parts."""
+
+    def __init__(self, config: GatewayConfig, database: Database) -> None:
+        storage = config.storage
+        self._config = config
+        self.files = FileStore(database, config.server.data / "files", storage)
+        self.batches = BatchStore(database, self.files, storage.file_days)
+        self.responses = ResponseStore(database, storage.response_days)
+        self._runner: BatchRunner | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def start(self, app: ASGIApp) -> None:
+        """Run batches, whose lines are asked of `app`, and delete what has expired."""
+        self._runner = BatchRunner(app, self._config, self.batches, self.files)
+        self._runner.start()
+        self._sweeping = asyncio.ensure_future(self._keep_sweeping())
+
+    async def close(self) -> None:
+        """Give running batches back, for another worker or the next start."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeping
+        if self._runner is not None:
+            await self._runner.close()
+
+    async def sweep(self) -> None:
+        """Delete what has expired, and what crashes have left."""
+        await self.responses.sweep()
+        await self.batches.sweep()
+        await self.files.sweep()
+        unfinished = {row.id for row in await self.batches.unfinished()}
+        for name in await asyncio.to_thread(_folders_in, self._config.server.data):
+            if await self.batches.exists(name) and name not in unfinished:
+                await asyncio.to_thread(shutil.rmtree, work_folder(self._config.server.data, name), ignore_errors=True)
+
+    async def _keep_sweeping(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except TridentError as exc:
+                _log.warning("nothing was swept: %s", exc.message)
+            await asyncio.sleep(_SWEEP_S)
+
+
+def _folders_in(data: Path) -> list[str]:
+    folder = work_folder(data, "x").parent
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -1,0 +1,100 @@
+"""What a model's deployments say beside generating: token ids of a prompt, texts of ids, how long a completion may be.
+
+Asked of the text models of whichever deployment answers, as all of one model have the same tokenizer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from trident.errors import EngineError, NotFoundError, QueueFullError, TridentError, UnavailableError
+from trident.errors import UnsupportedParameterError as Unsupported
+from trident.gateway.router import Router
+from trident.gateway.upstreams import Upstreams
+from trident_client.request import Messages, Request
+from trident_client.sampling import DEFAULT_MAX_TOKENS
+from trident_client.tokenization import (
+    TokenTexts,
+    build_detokenize,
+    build_length_probe,
+    build_special_probe,
+    build_tokenize,
+    read_max_output_tokens,
+    read_special_tokens,
+    read_texts,
+    read_token_ids,
+)
+from trident_client.transport import Outputs
+
+_REMEMBERED_S = 60.0  # another version of the engine may take longer completions
+_ELSEWHERE = (UnavailableError, QueueFullError, EngineError)
+
+
+class TextModels:
+    """Of every model of the gateway. `clock`: seconds, of any beginning."""
+
+    def __init__(self, router: Router, upstreams: Upstreams, clock: Callable[[], float] = time.monotonic) -> None:
+        self._router = router
+        self._upstreams = upstreams
+        self._clock = clock
+        self._lengths: dict[str, tuple[float, int]] = {}  # by model: until when it is believed, tokens
+
+    async def token_ids(
+        self,
+        model: str,
+        request_id: str,
+        prompt: str | Messages,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        has_special_tokens: bool = True,
+    ) -> tuple[int, ...]:
+        """As a generation of the model would read the prompt.
+
+        Raises:
+            TridentError: the model's refusal of the prompt, or no deployment can answer.
+        """
+        request = build_tokenize(request_id, prompt, tools=tools, chat_template_kwargs=chat_template_kwargs)
+        ids = read_token_ids(await self._ask(model, request))
+        if has_special_tokens:
+            return ids
+        before, behind = read_special_tokens(await self._ask(model, build_special_probe(request_id)))
+        return ids[before : len(ids) - behind]
+
+    async def texts(self, model: str, request_id: str, token_ids: Sequence[int]) -> TokenTexts:
+        """The text of ids, and of each of them; errors as of `token_ids`."""
+        return read_texts(token_ids, await self._ask(model, build_detokenize(request_id, token_ids)))
+
+    async def longest_completion(self, model: str, request_id: str) -> int:
+        """Tokens: what the model's route and its engine allow; `DEFAULT_MAX_TOKENS` where neither says.
+
+        Raises:
+            NotFoundError: there is no such model.
+        """
+        _, route = self._router.route_of(model)
+        until, known = self._lengths.get(model, (0.0, 0))
+        if self._clock() >= until:
+            known = await self._ask_length(model, request_id)
+            self._lengths[model] = (self._clock() + _REMEMBERED_S, known)
+        return min(known or DEFAULT_MAX_TOKENS, route.max_tokens or known or DEFAULT_MAX_TOKENS)
+
+    async def _ask_length(self, model: str, request_id: str) -> int:
+        try:
+            await self._ask(model, build_length_probe(request_id))
+        except TridentError as exc:
+            return read_max_output_tokens(exc) or 0
+        return 0
+
+    async def _ask(self, model: str, request: Request) -> Outputs:
+        _, route = self._router.route_of(model)
+        refusal: TridentError = UnavailableError(f"no deployment of '{model}' can answer now; ask again later")
+        for name in (*route.deployments, *route.fallbacks):
+            try:
+                return await self._upstreams[name].infer(request)
+            except _ELSEWHERE as exc:
+                refusal = exc
+            except NotFoundError as exc:
+                raise Unsupported(f"the deployments of '{model}' do not tokenize by themselves") from exc
+        raise refusal

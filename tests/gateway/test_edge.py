@@ -1,0 +1,287 @@
+"""The gateway as a process, with nothing behind it: bodies, floods, idle connections, TLS, its file, its workers, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import resource
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.gateway.running_gateway import free_port, running_gateway, to_toml
+from tests.unit.client.certificates import Authority
+
+NOBODY = {"deployments": {"main": {"url": "127.0.0.1:9"}}, "models": {"small": {"deployments": {"main": 1}}}}
+MEGABYTE = 1 << 20
+JSON = {"content-type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A gateway before a server that is not there; nobody changes it."""
+    with running_gateway(tmp_path_factory.mktemp("alone"), NOBODY) as running:
+        yield running
+
+
+@pytest.fixture
+def client(alone):
+    with httpx.Client(base_url=alone.url, timeout=30, trust_env=False) as made:
+        yield made
+
+
+def until(is_so, timeout_s: float = 20.0):
+    """What `is_so` gives as soon as it is true."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := is_so()):
+        assert time.monotonic() < deadline, "it has not come about"
+        time.sleep(0.02)
+    return found
+
+
+def peak_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+def chat(content: object) -> dict[str, object]:
+    return {"model": "small", "messages": [{"role": "user", "content": content}]}
+
+
+def test_a_prompt_of_nearly_a_megabyte_is_taken_and_one_beyond_is_413(client):
+    assert client.post("/v1/chat/completions", json=chat("a" * (MEGABYTE - 200))).status_code in {400, 503}
+    answer = client.post("/v1/chat/completions", json=chat("a" * MEGABYTE))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+def test_100_megabytes_are_413_and_are_not_held(client, alone):
+    before = peak_bytes(alone.process.pid)
+
+    def pieces():
+        for _ in range(100):
+            yield b" " * MEGABYTE
+
+    answer = client.post("/v1/chat/completions", content=pieces(), headers=JSON)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+    assert peak_bytes(alone.process.pid) - before < 16 * MEGABYTE
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"[" * 100_000 + b"]" * 100_000, JSON, 400),
+        (b'{"model":' * 60_000, JSON, 400),
+        (b'{"model": "\xff\xfe"}', JSON, 400),
+        (gzip.compress(b"0" * 50 * MEGABYTE), {**JSON, "content-encoding": "gzip"}, 415),
+        (b"{}", {**JSON, "content-encoding": "br, gzip"}, 415),
+    ],
+    ids=["deep", "deep objects", "not UTF-8", "gzip bomb", "two encodings"],
+)
+def test_bodies_that_mean_harm_are_refused_with_an_error_object(client, content, headers, status):
+    answer = client.post("/v1/chat/completions", content=content, headers=headers)
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_an_image_by_address_is_refused_and_nothing_is_fetched(client):
+    with socket.create_server(("127.0.0.1", 0)) as tempting:
+        url = f"http://127.0.0.1:{tempting.getsockname()[1]}/latest/meta-data"
+        parts = [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": url}}]
+        answer = client.post("/v1/chat/completions", json=chat(parts))
+        tempting.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            tempting.accept()
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+def test_it_lives_and_is_not_ready_without_a_server_behind_it(client):
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/health/ready").status_code == 503
+    answer = client.post("/v1/chat/completions", json=chat("Hello"))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "server_error")
+    assert "127.0.0.1:9" not in answer.text
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_a_thousand_idle_connections_cost_the_next_client_nothing(alone):
+    idle(alone, 1000)
+
+
+@pytest.mark.soak
+def test_five_thousand_idle_connections_cost_the_next_client_nothing(alone):
+    idle(alone, 5000)
+
+
+def idle(alone, number: int) -> None:
+    """So many that have each asked once and stay open, while others ask."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number + 500), hard))
+    port = int(alone.url.rsplit(":", 1)[1])
+    with contextlib.ExitStack() as connections:
+        for _ in range(number):
+            connection = connections.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: gateway\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        for _ in range(5):
+            assert httpx.get(f"{alone.url}/health/live", timeout=5, trust_env=False).status_code == 200
+
+
+def test_a_good_rewrite_is_served_and_a_bad_one_changes_nothing(tmp_path):
+    with running_gateway(tmp_path, NOBODY) as running, httpx.Client(base_url=running.url, trust_env=False) as client:
+
+        def names() -> set[str]:
+            return {model["id"] for model in client.get("/v1/models").json()["data"]}
+
+        assert names() == {"small"}
+        running.rewrite({**values_of(running), "models": {**NOBODY["models"], "large": {"deployments": {"main": 1}}}})
+        until(lambda: names() == {"small", "large"})
+        running.rewrite({**values_of(running), "models": {"tiny": {"deployments": {"mian": 1}}}})
+        until(lambda: "did you mean 'main'" in running.log_path.read_text())
+        assert names() == {"small", "large"}
+        page = client.get("/metrics").text
+        assert 'config_reloads_total{result="taken"} 1.0' in page
+        assert 'config_reloads_total{result="refused"} 1.0' in page
+
+
+def values_of(running) -> dict[str, object]:
+    """What its file says of what a rewrite does not change."""
+    port = int(running.url.rsplit(":", 1)[1])
+    grpc_port = int(running.grpc_url.rsplit(":", 1)[1])
+    data = str(running.config_path.parent / "data")
+    server = {"host": "127.0.0.1", "port": port, "grpc_port": grpc_port, "data": data}
+    return {"auth": {"required": False}, **NOBODY, "server": server}
+
+
+def test_tls_is_served_and_plain_http_at_its_port_is_not(tmp_path):
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("gateway")
+    values = {**NOBODY, "server": {"tls_cert": str(cert), "tls_key": str(key)}}
+    with running_gateway(tmp_path, values) as running:
+        trust = ssl.create_default_context(cafile=str(authority.ca_file))
+        answer = httpx.get(f"{running.url}/health/live", verify=trust, trust_env=False)
+        assert answer.status_code == 200
+        assert "strict-transport-security" in answer.headers
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(running.url.replace("https", "http") + "/health/live", trust_env=False)
+
+
+def test_pages_of_the_origins_that_are_named_may_ask_and_no_others(tmp_path):
+    values = {**NOBODY, "server": {"cors_origins": ["https://chat.example"]}}
+    with running_gateway(tmp_path, values) as running:
+        ask = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+        for origin, status in (("https://chat.example", 200), ("https://evil.example", 400)):
+            answer = httpx.options(
+                f"{running.url}/v1/chat/completions", headers={"origin": origin, **ask}, trust_env=False
+            )
+            assert answer.status_code == status
+            assert (answer.headers.get("access-control-allow-origin") == origin) == (status == 200)
+
+
+def test_nothing_that_is_secret_is_written_down(tmp_path):
+    secrets = {"sk-very-secret-key", "a prompt of my own", "user-secret", "query-secret"}
+    with running_gateway(tmp_path, {**NOBODY, "auth": {"required": True}}) as running:
+        for headers in ({"authorization": "Bearer sk-very-secret-key"}, {"api-key": "sk-very-secret-key"}):
+            body = {**chat("a prompt of my own"), "user": "user-secret"}
+            url = f"{running.url}/v1/chat/completions?token=query-secret"
+            answer = httpx.post(url, json=body, headers=headers, trust_env=False)
+            assert answer.status_code == 401
+            httpx.post(url, content=b'{"a prompt of my own', headers={**headers, **JSON}, trust_env=False)
+        until(lambda: running.log_path.read_text().count("/v1/chat/completions") >= 4)
+    log = running.log_path.read_text()
+    assert not [secret for secret in secrets if secret in log]
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert {line["status"] for line in lines if line["event"] == "request"} == {401}
+
+
+def test_several_workers_answer_outlive_one_of_them_and_end_together(tmp_path):
+    with running_gateway(tmp_path, {**NOBODY, "server": {"workers": 2}}) as running:
+        workers = until(lambda: found if len(found := children_of(running.process.pid)) >= 2 else None)
+        for _ in range(20):
+            assert httpx.get(f"{running.url}/v1/models", trust_env=False).status_code == 200
+        page = httpx.get(f"{running.url}/metrics", trust_env=False).text
+        assert 'http_responses_total{route="/v1/models",status="200"} 20.0' in page
+        victim = workers[-1]
+        until(lambda: time.monotonic() > started_at(victim) + 6)  # one that ends at once would not be replaced
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in children_of(running.process.pid) and len(children_of(running.process.pid)) >= 2)
+        assert httpx.get(f"{running.url}/health/live", trust_env=False).status_code == 200
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(20) == 0
+        assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def children_of(pid: int) -> list[int]:
+    """The workers, without the process that multiprocessing keeps beside them."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(int(child))
+    return sorted(found)
+
+
+def started_at(pid: int) -> float:
+    """On the monotonic clock."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def trident(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trident", "gateway", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def test_a_file_can_be_checked_without_serving_it(tmp_path):
+    path = tmp_path / "gateway.toml"
+    path.write_text(to_toml(NOBODY))
+    right = trident("--config", str(path), "--check")
+    assert (right.returncode, right.stderr) == (0, "")
+    assert f"trident gateway --config {path}" in right.stdout
+    path.write_text(to_toml({**NOBODY, "server": {"prot": 1}}))
+    wrong = trident("--config", str(path), "--check")
+    assert wrong.returncode == 2
+    assert "unknown key 'server.prot'; did you mean 'port'?" in wrong.stderr
+    assert wrong.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path):
+    path = tmp_path / "gateway.toml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path.write_text(to_toml({**NOBODY, "server": {"port": port, "data": str(tmp_path / "data")}}))
+        refused = trident("--config", str(path))
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert f"127.0.0.1:{port}" in refused.stderr
+
+
+def test_one_server_needs_no_file_and_is_offered_to_this_machine_alone(tmp_path):
+    refused = trident("--triton", "127.0.0.1:9", cwd=tmp_path, env={**os.environ, "TRIDENT_GATEWAY_HOST": "0.0.0.0"})
+    assert (refused.returncode, "loopback" in refused.stderr) == (2, True)
+    environ = {**os.environ, "TRIDENT_GATEWAY_PORT": str(port := free_port())}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trident", "gateway", "--triton", "127.0.0.1:9"],
+        cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    stop = threading.Timer(40, process.kill)
+    stop.start()
+    try:
+        greeting = process.stdout.readline() + process.stdout.readline()
+        assert f"http://127.0.0.1:{port}" in greeting
+        assert "next: curl" in greeting
+        models = httpx.get(f"http://127.0.0.1:{port}/v1/models", trust_env=False).json()["data"]
+        assert {"default"} <= {model["id"] for model in models}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        stop.cancel()
+        process.stdout.close()

@@ -1,0 +1,100 @@
+"""A whole gateway inside the test: real parts, a database, scripted deployments, keys that are tenants' names."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import httpx
+
+from tests.unit.gateway.scripted_upstream import ScriptedClient, ScriptedUpstreams
+from trident.errors import AuthenticationError
+from trident.gateway.app import create_app
+from trident.gateway.config import parse_config
+from trident.gateway.gateway import Gateway
+from trident.gateway.identity import Identity
+from trident_client.interface import TRIDENT
+
+
+class TalkingUpstreams(ScriptedUpstreams):
+    """Scripted deployments that also tell what they take, and end a request by its id."""
+
+    def __init__(self, **scripts):
+        super().__init__(**scripts)
+        self.cancelled = []
+
+    def __getitem__(self, name):
+        return TalkingClient(name, self)
+
+    def update(self, *_):
+        """As `Upstreams`."""
+
+    async def close(self):
+        """As `Upstreams`."""
+
+
+class TalkingClient(ScriptedClient):
+    async def interface(self):
+        return TRIDENT
+
+    async def cancel(self, request_id):
+        self._upstreams.cancelled.append(request_id)
+
+
+class KeyIsTenant:
+    """`Bearer NAME` is the tenant NAME."""
+
+    async def start(self):
+        """As `Authenticator`."""
+
+    close = start
+
+    async def authenticate(self, headers, address):
+        name = headers.get("authorization", "").removeprefix("Bearer ")
+        if not name:
+            raise AuthenticationError("no key")
+        return Identity(name, f"key-of-{name}")
+
+
+@asynccontextmanager
+async def stored_app(folder, *, storage=None, server=None, **scripts):
+    """The gateway, its upstreams and a function that makes a tenant's HTTP client."""
+    values = {
+        "server": {"data": str(folder), **(server or {})},
+        "deployments": {"main": {"url": "main:8001"}},
+        "models": {"chat": {"deployments": {"main": 1}, "max_tokens": 64}},
+        "storage": {"batch_lease_s": 0.4, **(storage or {})},
+    }
+    gateway = Gateway(parse_config(values, environ={}))
+    gateway.upstreams = TalkingUpstreams(**scripts)
+    gateway.authenticator = KeyIsTenant()
+    app = create_app(gateway)
+    clients = []
+
+    def client_of(tenant):
+        client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://gateway",
+            headers={"authorization": f"Bearer {tenant}"},
+            timeout=20,
+        )
+        clients.append(client)
+        return client
+
+    async with app.router.lifespan_context(app):
+        try:
+            yield gateway, client_of
+        finally:
+            for client in clients:
+                await client.aclose()
+
+
+def run(coroutine, timeout_s=30):
+    return asyncio.run(asyncio.wait_for(coroutine, timeout_s))
+
+
+async def until(condition, timeout_s=20):
+    """What an async function gives, once it is true."""
+    for _ in range(round(timeout_s / 0.02)):
+        if found := await condition():
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not within {timeout_s} s")

@@ -1,0 +1,442 @@
+"""Limits: nothing above them in any minute, all or nothing, and everything given back in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trident.errors import QuotaError, RateLimitError
+from trident.gateway.database import Database
+from trident.gateway.identity import Identity, Limits
+from trident.gateway.limiter import Limiter, duration_text
+from trident.gateway.spending import Spending
+from trident.gateway.windows import MemoryWindows
+
+LIMITS = Limits(requests_per_minute=5, tokens_per_minute=100, concurrent_requests=3)
+
+
+class Clock:
+    """Goes where a test says."""
+
+    def __init__(self, now=1000.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+def identity(key=None, tenant=None, name="team", key_id="key"):
+    return Identity(name, key_id, key_limits=key or Limits(), tenant_limits=tenant or Limits())
+
+
+def limiter_at(clock):
+    return Limiter(MemoryWindows(clock))
+
+
+async def admitted(limiter, who, num_tokens=10):
+    """The reservation, or None where there is no room."""
+    try:
+        return await limiter.reserve(who, num_tokens, 0.0)
+    except RateLimitError:
+        return None
+
+
+def test_requests_above_the_limit_are_refused_until_a_minute_has_passed():
+    """And the refusal says to the millisecond when to ask again."""
+
+    async def use():
+        clock = Clock()
+        limiter = limiter_at(clock)
+        who = identity(Limits(requests_per_minute=2))
+        await limiter.reserve(who, 1, 0.0)
+        clock.now += 20
+        await limiter.reserve(who, 1, 0.0)
+        with pytest.raises(RateLimitError, match="2 requests a minute; ask again in 40s") as refusal:
+            await limiter.reserve(who, 1, 0.0)
+        assert refusal.value.retry_after_s == pytest.approx(40)
+        assert refusal.value.kind == "requests"
+        clock.now += refusal.value.retry_after_s
+        assert await admitted(limiter, who) is not None
+        assert await admitted(limiter, who) is None
+
+    asyncio.run(use())
+
+
+def test_tokens_are_reserved_before_and_settled_after():
+    """What was reserved and not used is free again at once."""
+
+    async def use():
+        limiter = limiter_at(Clock())
+        who = identity(Limits(tokens_per_minute=100))
+        first = await limiter.reserve(who, 80, 0.0)
+        assert await admitted(limiter, who, 30) is None
+        await first.settle(20, 0.0)
+        assert await admitted(limiter, who, 80) is not None
+        assert await admitted(limiter, who, 1) is None
+
+    asyncio.run(use())
+
+
+def test_more_tokens_than_reserved_count_too():
+    """The estimate is not what is charged."""
+
+    async def use():
+        limiter = limiter_at(Clock())
+        who = identity(Limits(tokens_per_minute=100))
+        await (await limiter.reserve(who, 10, 0.0)).settle(95, 0.0)
+        assert await admitted(limiter, who, 6) is None
+        assert await admitted(limiter, who, 5) is not None
+
+    asyncio.run(use())
+
+
+def test_request_that_never_fits_is_not_to_be_sent_again():
+    """Waiting would not help it; openai's clients obey the header."""
+
+    async def use():
+        limiter = limiter_at(Clock())
+        with pytest.raises(RateLimitError, match="101 tokens.*100 a minute") as refusal:
+            await limiter.reserve(identity(Limits(tokens_per_minute=100)), 101, 0.0)
+        assert refusal.value.headers["x-should-retry"] == "false"
+        assert refusal.value.kind == "tokens"
+
+    asyncio.run(use())
+
+
+def test_refused_reservation_takes_nothing():
+    """A key whose tenant has no room keeps its own requests and tokens."""
+
+    async def use():
+        limiter = limiter_at(Clock())
+        full = identity(tenant=Limits(requests_per_minute=1), key_id="other")
+        await limiter.reserve(full, 1, 0.0)
+        both = identity(LIMITS, Limits(requests_per_minute=1))
+        for _ in range(10):
+            assert await admitted(limiter, both) is None
+        alone = await limiter.reserve(identity(LIMITS), 10, 0.0)
+        assert alone.headers()["x-ratelimit-remaining-requests"] == "4"
+        assert alone.headers()["x-ratelimit-remaining-tokens"] == "90"
+
+    asyncio.run(use())
+
+
+def test_limit_of_the_tenant_holds_over_all_its_keys_and_no_other_tenant():
+    """A tenant cannot get around it with more keys."""
+
+    async def use():
+        limiter = limiter_at(Clock())
+        of_tenant = Limits(requests_per_minute=3)
+        answers = [await admitted(limiter, identity(tenant=of_tenant, key_id=str(number))) for number in range(5)]
+        assert [answer is not None for answer in answers] == [True, True, True, False, False]
+        assert await admitted(limiter, identity(tenant=of_tenant, name="other")) is not None
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(("a", "b:tenant"), ("a:key:b", "tenant")), (("a}", "x"), ("a", "}x")), (("a/b", "c"), ("a", "b/c"))],
+)
+def test_names_that_look_alike_do_not_share_a_limit(first, second):
+    """A token's subject is not the gateway's to choose."""
+
+    async def use():
+        limiter = limiter_at(Clock())
+        of_key = Limits(requests_per_minute=1)
+        assert await admitted(limiter, identity(of_key, name=first[0], key_id=first[1])) is not None
+        assert await admitted(limiter, identity(of_key, name=second[0], key_id=second[1])) is not None
+
+    asyncio.run(use())
+
+
+def test_concurrent_requests_are_counted_until_they_end():
+    """However they end, and once only."""
+
+    async def use():
+        limiter = limiter_at(Clock())
+        who = identity(Limits(concurrent_requests=2))
+        first, second = [await limiter.reserve(who, 1, 0.0) for _ in range(2)]
+        with pytest.raises(RateLimitError, match="2 requests at once") as refusal:
+            await limiter.reserve(who, 1, 0.0)
+        assert refusal.value.retry_after_s > 0
+        await first.settle(1, 0.0)
+        await first.settle(1, 0.0)
+        assert await admitted(limiter, who) is not None
+        assert await admitted(limiter, who) is None
+        await second.settle(0, 0.0)
+        assert await admitted(limiter, who) is not None
+
+    asyncio.run(use())
+
+
+def test_headers_tell_of_the_tighter_limit():
+    """Of key and tenant, the one that ends first; times as OpenAI writes them."""
+
+    async def use():
+        limiter = limiter_at(Clock())
+        who = identity(Limits(requests_per_minute=10, tokens_per_minute=50), Limits(requests_per_minute=3))
+        headers = (await limiter.reserve(who, 20, 0.0)).headers()
+        assert headers == {
+            "x-ratelimit-limit-requests": "3",
+            "x-ratelimit-remaining-requests": "2",
+            "x-ratelimit-reset-requests": "1m0s",
+            "x-ratelimit-limit-tokens": "50",
+            "x-ratelimit-remaining-tokens": "30",
+            "x-ratelimit-reset-tokens": "1m0s",
+        }
+        assert (await limiter.reserve(identity(), 10**9, 10**9)).headers() == {}
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0ms"),
+        (0.0201, "21ms"),
+        (0.9999, "1s"),
+        (1.5, "1.5s"),
+        (59.999, "59.999s"),
+        (60.0, "1m0s"),
+        (90.25, "1m30.25s"),
+    ],
+)
+def test_durations_are_written_as_openai_does(seconds, text):
+    """Rounded up, so that who waits for so long has waited enough."""
+    assert duration_text(seconds) == text
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "reserve", "settle", "wait"]),
+        st.integers(0, 120),  # tokens, or which to settle
+        st.floats(0.0, 30.0),
+        st.integers(0, 150),  # tokens that were used
+    ),
+    max_size=60,
+)
+
+
+@given(_STEPS)
+@settings(max_examples=200)
+def test_no_minute_ever_admits_more_than_the_limit(steps):
+    """Any order of reservations, settlements and pauses; and at the end nothing is held."""
+
+    async def use():
+        clock = Clock()
+        limiter = limiter_at(clock)
+        who = identity(LIMITS)
+        open_ones, entries = deque(), []  # entries: [time, tokens] that the limit has to count
+        for step, number, pause, used in steps:
+            if step == "wait":
+                clock.now += pause
+            elif step == "settle" and open_ones:
+                open_ones.rotate(number)
+                reservation, entry = open_ones.popleft()
+                await reservation.settle(min(used, entry[1]), 0.0)
+                entry[1] = min(used, entry[1])
+            elif step == "reserve":
+                reservation = await admitted(limiter, who, number)
+                if reservation is not None:
+                    entry = [clock.now, number]
+                    entries.append(entry)
+                    open_ones.append((reservation, entry))
+                recent = [entry for entry in entries if entry[0] > clock.now - 60]
+                assert len(recent) <= LIMITS.requests_per_minute
+                assert sum(tokens for _, tokens in recent) <= LIMITS.tokens_per_minute
+                assert len(open_ones) <= LIMITS.concurrent_requests
+        for reservation, _ in open_ones:
+            await reservation.settle(0, 0.0)
+        clock.now += 60
+        together = [await admitted(limiter, who, 33) for _ in range(3)]
+        assert all(together)
+        assert together[2].headers()["x-ratelimit-remaining-tokens"] == "1"
+
+    asyncio.run(use())
+
+
+@given(st.lists(st.floats(-1e5, 1e5), max_size=20))
+def test_clock_that_jumps_locks_nobody_out_for_longer_than_a_minute(jumps):
+    """Back or forth, as a clock that is set does; what remains is never negative."""
+
+    async def use():
+        clock = Clock()
+        limiter = limiter_at(clock)
+        who = identity(LIMITS)
+        for jump in jumps:
+            clock.now += jump
+            reservation = await admitted(limiter, who, 60)
+            if reservation is not None:
+                assert 0 <= int(reservation.headers()["x-ratelimit-remaining-tokens"]) <= 100
+                await reservation.settle(55, 0.0)
+        clock.now += 60 + 1e-6  # what sums of such numbers are rounded by
+        assert await admitted(limiter, who, 100) is not None
+
+    asyncio.run(use())
+
+
+def test_clock_set_back_gives_no_second_allowance():
+    """What was taken a moment ago stays taken."""
+
+    async def use():
+        clock = Clock()
+        limiter = limiter_at(clock)
+        who = identity(Limits(requests_per_minute=1))
+        await limiter.reserve(who, 1, 0.0)
+        clock.now -= 3600
+        assert await admitted(limiter, who) is None
+        clock.now += 59.9
+        assert await admitted(limiter, who) is None
+
+    asyncio.run(use())
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.floats(0, 20)), min_size=1, max_size=30))
+def test_who_waits_as_long_as_told_gets_in(asked):
+    """One refusal is enough to know when there is room, if nobody else comes."""
+
+    async def use():
+        clock = Clock()
+        limiter = limiter_at(clock)
+        who = identity(Limits(requests_per_minute=4, tokens_per_minute=60))
+        for num_tokens, pause in asked:
+            clock.now += pause
+            try:
+                await limiter.reserve(who, num_tokens, 0.0)
+            except RateLimitError as refusal:
+                assert 0 < refusal.retry_after_s <= 60.001
+                clock.now += math.ceil(refusal.retry_after_s * 1000) / 1000 + 1e-6
+                await limiter.reserve(who, num_tokens, 0.0)
+
+    asyncio.run(use())
+
+
+@pytest.fixture
+def database(tmp_path):
+    return Database(f"sqlite:///{tmp_path}/gateway.db")
+
+
+def with_spending(database, wall, function):
+    """`function(limiter, spending)` on an open database."""
+
+    async def use():
+        await database.start()
+        spending = Spending(database, wall)
+        limiter = Limiter(MemoryWindows(Clock()), spending)
+        await limiter.start()
+        try:
+            return await function(limiter, spending)
+        finally:
+            await limiter.close()
+            await database.close()
+
+    return asyncio.run(use())
+
+
+RICH = identity(Limits(daily_budget=1.0), Limits(daily_budget=1.5))
+POOR = identity(Limits(daily_budget=10.0), Limits(daily_budget=1.5), key_id="other")
+
+
+def test_daily_budget_is_reserved_then_settled(database):
+    """The most that a request may cost is held, what it did cost is spent; exact to a billionth."""
+
+    async def use(limiter, _):
+        first = await limiter.reserve(RICH, 1, 0.9)
+        with pytest.raises(QuotaError, match="daily budget of 1 "):
+            await limiter.reserve(RICH, 1, 0.2)
+        await first.settle(1, 0.1)
+        for _ in range(9):
+            await (await limiter.reserve(RICH, 1, 0.1)).settle(1, 0.1)
+        with pytest.raises(QuotaError):
+            await limiter.reserve(RICH, 1, 1e-9)
+
+    with_spending(database, Clock(), use)
+
+
+def test_budget_of_the_tenant_holds_over_its_keys(database):
+    """And the key that was refused for it keeps its own, and its requests."""
+
+    async def use(limiter, spending):
+        await limiter.reserve(RICH, 1, 1.0)
+        with pytest.raises(QuotaError, match=r"daily budget of 1\.5 "):
+            await limiter.reserve(POOR, 1, 0.6)
+        await limiter.reserve(POOR, 1, 0.5)
+        assert await spending.spent_today("trident:{team}:key:other") == 0.5
+
+    with_spending(database, Clock(), use)
+
+
+def test_refused_budget_gives_the_request_back(database):
+    """All or nothing, over the limits and the money."""
+
+    async def use(limiter, _):
+        who = identity(Limits(requests_per_minute=1, concurrent_requests=1, daily_budget=1.0))
+        with pytest.raises(QuotaError):
+            await limiter.reserve(who, 1, 2.0)
+        assert await limiter.reserve(who, 1, 0.5) is not None
+
+    with_spending(database, Clock(), use)
+
+
+def test_restart_does_not_forget_what_was_spent(database):
+    """A budget is of a day, not of a process."""
+    wall = Clock(1_800_000_000.0)
+
+    async def spend(limiter, _):
+        await limiter.reserve(RICH, 1, 0.8)
+
+    async def spend_again(limiter, _):
+        with pytest.raises(QuotaError):
+            await limiter.reserve(RICH, 1, 0.3)
+
+    with_spending(database, wall, spend)
+    with_spending(database, wall, spend_again)
+
+
+def test_new_day_has_a_new_budget_and_settles_on_the_old_one(database):
+    """Midnight in UTC; a request that runs over it is paid from the day on which it began."""
+
+    async def use(limiter, spending):
+        before = await limiter.reserve(RICH, 1, 1.0)
+        wall.now += 1
+        await limiter.reserve(RICH, 1, 1.0)
+        await before.settle(1, 0.25)
+        assert await spending.spent_today("trident:{team}:key:key") == 1.0
+        wall.now -= 1
+        assert await spending.spent_today("trident:{team}:key:key") == 0.25
+
+    wall = Clock(1_800_057_600.0 - 0.5)  # half a second before 2027-01-16T00:00:00Z
+    with_spending(database, wall, use)
+
+
+def test_racing_requests_never_spend_more_than_the_budget(database):
+    """Fifty at once ask for a tenth each."""
+
+    async def use(limiter, spending):
+        answers = await asyncio.gather(*[limiter.reserve(RICH, 1, 0.1) for _ in range(50)], return_exceptions=True)
+        assert sum(not isinstance(answer, QuotaError) for answer in answers) == 10
+        assert await spending.spent_today("trident:{team}:key:key") == 1.0
+
+    with_spending(database, Clock(), use)
+
+
+def test_client_that_leaves_while_it_is_let_in_leaves_nothing(database):
+    """The reservation was on its way to the database; nobody will settle it."""
+    who = identity(Limits(concurrent_requests=1, daily_budget=1.0))
+
+    async def use(limiter, spending):
+        asking = asyncio.ensure_future(limiter.reserve(who, 1, 0.5))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await limiter.close()
+        assert await spending.spent_today("trident:{team}:key:key") == 0.0
+        assert await limiter.reserve(who, 1, 1.0) is not None
+
+    with_spending(database, Clock(), use)

@@ -1,0 +1,105 @@
+"""A configuration file that is rewritten while the gateway runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from trident.errors import SettingsError
+from trident.gateway.config import read_config
+from trident.gateway.reload import ConfigFile
+
+pytestmark = pytest.mark.anyio
+GOOD = """
+[deployments.main]
+url = "127.0.0.1:8001"
+[models.small]
+deployments = {main = 1}
+"""
+
+
+class Gateway:
+    """What a file changes of one."""
+
+    def __init__(self, config) -> None:
+        self.config = config
+        self.reloads: list[bool] = []
+        self.metrics = SimpleNamespace(reloaded=self._reloaded)
+        self.refusal: Exception | None = None
+
+    def _reloaded(self, *, is_good: bool) -> None:
+        self.reloads.append(is_good)
+
+    def update(self, config) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.config = config
+
+
+@pytest.fixture
+def path(tmp_path):
+    made = tmp_path / "gateway.toml"
+    made.write_text(GOOD)
+    return made
+
+
+@pytest.fixture
+def gateway(path):
+    return Gateway(read_config(path, {}))
+
+
+async def test_a_good_file_is_taken(path, gateway):
+    file = ConfigFile(path, gateway)
+    path.write_text(GOOD + "[models.large]\ndeployments = {main = 1}\n")
+    await file.take()
+    assert set(gateway.config.models) == {"small", "large"}
+    assert gateway.reloads == [True]
+
+
+@pytest.mark.parametrize(
+    "text", ["[models", "[modells]", "[deployments.main]", "\xff"], ids=["syntax", "name", "lacking", "bytes"]
+)
+async def test_a_bad_file_is_logged_and_what_was_before_stays(path, gateway, caplog, text):
+    before = gateway.config
+    path.write_bytes(text.encode("latin-1"))
+    await ConfigFile(path, gateway).take()
+    assert gateway.config is before
+    assert gateway.reloads == [False]
+    assert "refused" in caplog.text
+
+
+async def test_a_file_that_vanished_changes_nothing(path, gateway):
+    before = gateway.config
+    path.unlink()
+    await ConfigFile(path, gateway).take()
+    assert gateway.config is before
+
+
+async def test_a_file_that_only_the_gateway_finds_wrong_is_refused_too(path, gateway):
+    gateway.refusal = SettingsError("cannot read the key file")
+    await ConfigFile(path, gateway).take()
+    assert gateway.reloads == [False]
+
+
+async def test_where_it_listens_waits_for_the_next_start_and_says_so(path, gateway, caplog):
+    caplog.set_level(logging.INFO, "trident")
+    path.write_text("[server]\nport = 9999\n" + GOOD + "aliases = ['tiny']\n")
+    await ConfigFile(path, gateway).take()
+    assert gateway.config.server.port == 8080
+    assert gateway.config.models["small"].aliases == ("tiny",)
+    assert "[server] wait for the next start" in caplog.text
+
+
+async def test_a_rewrite_is_noticed_once(path, gateway, monkeypatch):
+    monkeypatch.setattr("trident.gateway.reload._PERIOD_S", 0.01)
+    file = ConfigFile(path, gateway)
+    following = asyncio.create_task(file.follow())
+    await asyncio.sleep(0.05)
+    assert gateway.reloads == []
+    path.write_text(GOOD + "aliases = ['tiny']\n")
+    await asyncio.sleep(0.2)
+    following.cancel()
+    assert gateway.reloads == [True]
