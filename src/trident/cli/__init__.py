@@ -33,6 +33,7 @@ from trident.cli import (
     repository,
     route,
     serve,
+    usage,
 )
 from trident.cli import (
     eval as eval_,
@@ -76,6 +77,7 @@ app.command("serve")(serve.serve)
 app.command("gateway")(gateway.gateway)
 app.add_typer(route.app, name="route")
 app.add_typer(keys.app, name="keys")
+app.command("usage")(usage.usage)
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("batch")(batch.batch)

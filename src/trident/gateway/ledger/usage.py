@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from datetime import datetime, timezone
+from typing import Any, Literal, get_args
+from typing import cast as typed
 
 from sqlalchemy import Connection, Float, Integer, case, cast, func, select
 
+from trident.errors import InvalidRequestError, did_you_mean
 from trident.gateway.ledger.tables import feedback, requests
 
 Dimension = Literal["tenant", "key", "model", "deployment", "version", "api", "day"]
-_DAY_S = 86_400
+DAY_S = 86_400
 _COLUMNS = {
     "tenant": requests.c.tenant,
     "key": requests.c.key_id,
@@ -18,8 +21,32 @@ _COLUMNS = {
     "deployment": requests.c.deployment,
     "version": requests.c.version,
     "api": requests.c.api,
-    "day": cast(requests.c.ended_at - requests.c.ended_at % _DAY_S, Integer),
+    "day": cast(requests.c.ended_at - requests.c.ended_at % DAY_S, Integer),
 }
+
+
+def read_dimension(name: str) -> Dimension:
+    """As the user wrote it.
+
+    Raises:
+        InvalidRequestError: there is none of that name.
+    """
+    known = get_args(Dimension)
+    if name not in known:
+        raise InvalidRequestError(f"usage is not told by '{name}'{did_you_mean(name, known)}; by {', '.join(known)}")
+    return typed(Dimension, name)
+
+
+def read_day(text: str) -> float:
+    """The begin of a day in UTC, "2026-11-01", in seconds since 1970.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc).timestamp()
+    except ValueError as exc:
+        raise InvalidRequestError(f"'{text}' is no day; write it as 2026-11-01") from exc
 
 
 def usage(
