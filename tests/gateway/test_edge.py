@@ -1,4 +1,4 @@
-"""The gateway as a process, with nothing behind it: bodies, floods, idle connections, TLS, its file, its workers, its end."""
+"""The gateway as a process with nothing behind it: bodies, idle connections, TLS, its file, its workers, its end."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import resource
 import signal
 import socket
 import ssl
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.gateway.running_gateway import free_port, running_gateway, to_toml
+from tests.gateway.running_gateway import running_gateway
 from tests.unit.client.certificates import Authority
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 NOBODY = {"deployments": {"main": {"url": "127.0.0.1:9"}}, "models": {"small": {"deployments": {"main": 1}}}}
 MEGABYTE = 1 << 20
@@ -29,8 +32,9 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """A gateway before a server that is not there; nobody changes it."""
-    with running_gateway(tmp_path_factory.mktemp("alone"), NOBODY) as running:
+    """A gateway before a server that is not there."""
+    values = {**NOBODY, "server": {"cors_origins": ["https://chat.example"]}}
+    with running_gateway(tmp_path_factory.mktemp("alone"), values) as running:
         yield running
 
 
@@ -113,22 +117,15 @@ def test_it_lives_and_is_not_ready_without_a_server_behind_it(client):
     assert answer.headers["retry-after"] == "1"
 
 
-def test_a_thousand_idle_connections_cost_the_next_client_nothing(alone):
-    idle(alone, 1000)
-
-
-@pytest.mark.soak
 def test_five_thousand_idle_connections_cost_the_next_client_nothing(alone):
-    idle(alone, 5000)
-
-
-def idle(alone, number: int) -> None:
-    """So many that have each asked once and stay open, while others ask."""
+    """Each has asked once and stays open, while others ask."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number + 500), hard))
+    if hard < 5500:
+        pytest.skip(f"a process may open {hard} files here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 5500), hard))
     port = int(alone.url.rsplit(":", 1)[1])
     with contextlib.ExitStack() as connections:
-        for _ in range(number):
+        for _ in range(5000):
             connection = connections.enter_context(socket.create_connection(("127.0.0.1", port), 10))
             connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: gateway\r\n\r\n")
             assert connection.recv(4096).startswith(b"HTTP/1.1 200")
@@ -136,71 +133,55 @@ def idle(alone, number: int) -> None:
             assert httpx.get(f"{alone.url}/health/live", timeout=5, trust_env=False).status_code == 200
 
 
-def test_a_good_rewrite_is_served_and_a_bad_one_changes_nothing(tmp_path):
-    with running_gateway(tmp_path, NOBODY) as running, httpx.Client(base_url=running.url, trust_env=False) as client:
-
-        def names() -> set[str]:
-            return {model["id"] for model in client.get("/v1/models").json()["data"]}
-
-        assert names() == {"small"}
-        running.rewrite({**values_of(running), "models": {**NOBODY["models"], "large": {"deployments": {"main": 1}}}})
-        until(lambda: names() == {"small", "large"})
-        running.rewrite({**values_of(running), "models": {"tiny": {"deployments": {"mian": 1}}}})
-        until(lambda: "did you mean 'main'" in running.log_path.read_text())
-        assert names() == {"small", "large"}
-        page = client.get("/metrics").text
-        assert 'config_reloads_total{result="taken"} 1.0' in page
-        assert 'config_reloads_total{result="refused"} 1.0' in page
+@pytest.mark.parametrize(("origin", "status"), [("https://chat.example", 200), ("https://evil.example", 400)])
+def test_pages_of_the_origins_that_are_named_may_ask_and_no_others(client, origin, status):
+    ask = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    answer = client.options("/v1/chat/completions", headers={"origin": origin, **ask})
+    assert answer.status_code == status
+    assert (answer.headers.get("access-control-allow-origin") == origin) == (status == 200)
 
 
-def values_of(running) -> dict[str, object]:
-    """What its file says of what a rewrite does not change."""
-    port = int(running.url.rsplit(":", 1)[1])
-    grpc_port = int(running.grpc_url.rsplit(":", 1)[1])
-    data = str(running.config_path.parent / "data")
-    server = {"host": "127.0.0.1", "port": port, "grpc_port": grpc_port, "data": data}
-    return {"auth": {"required": False}, **NOBODY, "server": server}
+def test_a_good_rewrite_is_served_and_a_bad_one_changes_nothing(client, alone):
+    before = tomllib.loads(alone.config_path.read_text())
+
+    def names() -> set[str]:
+        return {model["id"] for model in client.get("/v1/models").json()["data"]}
+
+    assert names() == {"small"}
+    alone.rewrite({**before, "models": {**NOBODY["models"], "large": {"deployments": {"main": 1}}}})
+    until(lambda: names() == {"small", "large"})
+    alone.rewrite({**before, "models": {"tiny": {"deployments": {"mian": 1}}}})
+    until(lambda: "did you mean 'main'" in alone.log_path.read_text())
+    assert names() == {"small", "large"}
+    page = client.get("/metrics").text
+    assert 'config_reloads_total{result="taken"} 1.0' in page
+    assert 'config_reloads_total{result="refused"} 1.0' in page
+    alone.rewrite(before)
+    alone.process.send_signal(signal.SIGHUP)
+    until(lambda: names() == {"small"})
 
 
-def test_tls_is_served_and_plain_http_at_its_port_is_not(tmp_path):
+def test_behind_tls_nothing_that_is_secret_is_written_down(tmp_path):
     authority = Authority(tmp_path)
     cert, key = authority.issue("gateway")
-    values = {**NOBODY, "server": {"tls_cert": str(cert), "tls_key": str(key)}}
+    values = {**NOBODY, "auth": {"required": True}, "server": {"tls_cert": str(cert), "tls_key": str(key)}}
     with running_gateway(tmp_path, values) as running:
-        trust = ssl.create_default_context(cafile=str(authority.ca_file))
-        answer = httpx.get(f"{running.url}/health/live", verify=trust, trust_env=False)
-        assert answer.status_code == 200
-        assert "strict-transport-security" in answer.headers
         with pytest.raises(httpx.HTTPError):
             httpx.get(running.url.replace("https", "http") + "/health/live", trust_env=False)
-
-
-def test_pages_of_the_origins_that_are_named_may_ask_and_no_others(tmp_path):
-    values = {**NOBODY, "server": {"cors_origins": ["https://chat.example"]}}
-    with running_gateway(tmp_path, values) as running:
-        ask = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
-        for origin, status in (("https://chat.example", 200), ("https://evil.example", 400)):
-            answer = httpx.options(
-                f"{running.url}/v1/chat/completions", headers={"origin": origin, **ask}, trust_env=False
-            )
-            assert answer.status_code == status
-            assert (answer.headers.get("access-control-allow-origin") == origin) == (status == 200)
-
-
-def test_nothing_that_is_secret_is_written_down(tmp_path):
-    secrets = {"sk-very-secret-key", "a prompt of my own", "user-secret", "query-secret"}
-    with running_gateway(tmp_path, {**NOBODY, "auth": {"required": True}}) as running:
-        for headers in ({"authorization": "Bearer sk-very-secret-key"}, {"api-key": "sk-very-secret-key"}):
-            body = {**chat("a prompt of my own"), "user": "user-secret"}
-            url = f"{running.url}/v1/chat/completions?token=query-secret"
-            answer = httpx.post(url, json=body, headers=headers, trust_env=False)
-            assert answer.status_code == 401
-            httpx.post(url, content=b'{"a prompt of my own', headers={**headers, **JSON}, trust_env=False)
+        trust = ssl.create_default_context(cafile=str(authority.ca_file))
+        with httpx.Client(base_url=running.url, verify=trust, trust_env=False) as client:
+            for header in ({"authorization": "Bearer sk-very-secret-key"}, {"api-key": "sk-very-secret-key"}):
+                body = {**chat("a prompt of my own"), "user": "user-secret"}
+                answer = client.post("/v1/chat/completions?token=query-secret", json=body, headers=header)
+                assert answer.status_code == 401
+                assert "strict-transport-security" in answer.headers
+                client.post("/v1/chat/completions", content=b'{"a prompt of my own', headers={**header, **JSON})
         until(lambda: running.log_path.read_text().count("/v1/chat/completions") >= 4)
     log = running.log_path.read_text()
+    secrets = ("sk-very-secret-key", "a prompt of my own", "user-secret", "query-secret")
     assert not [secret for secret in secrets if secret in log]
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    assert {line["status"] for line in lines if line["event"] == "request"} == {401}
+    assert {line["status"] for line in lines if line["event"] == "request"} <= {400, 401}
 
 
 def test_several_workers_answer_outlive_one_of_them_and_end_together(tmp_path):
@@ -234,54 +215,3 @@ def started_at(pid: int) -> float:
     """On the monotonic clock."""
     ticks = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
     return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def trident(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trident", "gateway", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
-
-
-def test_a_file_can_be_checked_without_serving_it(tmp_path):
-    path = tmp_path / "gateway.toml"
-    path.write_text(to_toml(NOBODY))
-    right = trident("--config", str(path), "--check")
-    assert (right.returncode, right.stderr) == (0, "")
-    assert f"trident gateway --config {path}" in right.stdout
-    path.write_text(to_toml({**NOBODY, "server": {"prot": 1}}))
-    wrong = trident("--config", str(path), "--check")
-    assert wrong.returncode == 2
-    assert "unknown key 'server.prot'; did you mean 'port'?" in wrong.stderr
-    assert wrong.stderr.count("\n") == 1
-
-
-def test_a_port_that_is_taken_is_one_line(tmp_path):
-    path = tmp_path / "gateway.toml"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        path.write_text(to_toml({**NOBODY, "server": {"port": port, "data": str(tmp_path / "data")}}))
-        refused = trident("--config", str(path))
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert f"127.0.0.1:{port}" in refused.stderr
-
-
-def test_one_server_needs_no_file_and_is_offered_to_this_machine_alone(tmp_path):
-    refused = trident("--triton", "127.0.0.1:9", cwd=tmp_path, env={**os.environ, "TRIDENT_GATEWAY_HOST": "0.0.0.0"})
-    assert (refused.returncode, "loopback" in refused.stderr) == (2, True)
-    environ = {**os.environ, "TRIDENT_GATEWAY_PORT": str(port := free_port())}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trident", "gateway", "--triton", "127.0.0.1:9"],
-        cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    stop = threading.Timer(40, process.kill)
-    stop.start()
-    try:
-        greeting = process.stdout.readline() + process.stdout.readline()
-        assert f"http://127.0.0.1:{port}" in greeting
-        assert "next: curl" in greeting
-        models = httpx.get(f"http://127.0.0.1:{port}/v1/models", trust_env=False).json()["data"]
-        assert {"default"} <= {model["id"] for model in models}
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-        stop.cancel()
-        process.stdout.close()

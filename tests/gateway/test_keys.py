@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 
 import httpx
 import openai
 import pytest
+from typer.testing import CliRunner
 
 from tests.gateway.conftest import deployment_of
 from tests.gateway.running_gateway import running_gateway
+from trident.cli import app
 from trident.gateway.key_ring import KEPT_S
 
 
@@ -20,7 +20,7 @@ from trident.gateway.key_ring import KEPT_S
 def keyed(simulated, tmp_path_factory):
     """A gateway that asks for keys."""
     values = {
-        "auth": {"required": True, "max_failures_per_minute": 5},
+        "auth": {"required": True, "max_failures_per_minute": 1000},
         "deployments": {"replay": deployment_of(simulated)},
         "models": {"simulated": {"deployments": {"replay": 1}}, "second": {"deployments": {"replay": 1}}},
     }
@@ -30,8 +30,9 @@ def keyed(simulated, tmp_path_factory):
 
 def trident_keys(running, *arguments):
     """What the verb prints, read as JSON."""
-    command = [sys.executable, "-m", "trident", "keys", *arguments, "--config", str(running.config_path), "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    result = CliRunner().invoke(app, ["keys", *arguments, "--config", str(running.config_path), "--json"])
+    assert result.exit_code == 0, result.exception
+    return json.loads(result.stdout)
 
 
 def ask(running, key, model="simulated"):
@@ -48,9 +49,11 @@ def test_key_opens_what_it_is_made_for(keyed):
     with pytest.raises(openai.PermissionDeniedError) as refusal:
         ask(keyed, made["key"], "second")
     assert refusal.value.code == "model_not_allowed"
-    with openai.OpenAI(base_url=f"{keyed.url}/v1", api_key=made["key"], max_retries=0) as client:
-        with pytest.raises(openai.PermissionDeniedError) as refusal:
-            client.completions.create(model="simulated", prompt="Hello", max_tokens=4)
+    with (
+        openai.OpenAI(base_url=f"{keyed.url}/v1", api_key=made["key"], max_retries=0) as client,
+        pytest.raises(openai.PermissionDeniedError) as refusal,
+    ):
+        client.completions.create(model="simulated", prompt="Hello", max_tokens=4)
     assert refusal.value.code == "endpoint_not_allowed"
 
 

@@ -6,8 +6,6 @@ import asyncio
 import json
 import queue
 import re
-import subprocess
-import sys
 import time
 
 import grpc
@@ -19,11 +17,14 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
+from typer.testing import CliRunner
 
 from tests.gateway.running_gateway import running_gateway
 from tests.server.wire import outputs, prompts, stream_infer
+from trident.cli import keys
 from trident.errors import InvalidRequestError, NotFoundError, TridentError, UnavailableError
 from trident_client import AsyncClient, Client, Connection, Retry
+from trident_client.protobuf_format import is_final
 
 MODEL = "simulated"
 TEXT = "This answer is simulated by Trident's"  # of the first tokens of whatever is asked
@@ -124,11 +125,11 @@ def test_a_request_can_be_cancelled_by_its_id(gateway, simulated):
 
 @pytest.fixture(scope="module")
 def strict(simulated, tmp_path_factory):
-    """A gateway that asks for keys, and how one of them is made."""
+    """A gateway that asks for keys."""
     values = {
         "auth": {"required": True},
         "deployments": {"replay": {"url": simulated.grpc_url}},
-        "models": {MODEL: {"deployments": {"replay": 1}}},
+        "models": {MODEL: {"deployments": {"replay": 1}}, "another": {"deployments": {"replay": 1}}},
     }
     with running_gateway(tmp_path_factory.mktemp("strict"), values) as running:
         yield running
@@ -136,8 +137,9 @@ def strict(simulated, tmp_path_factory):
 
 def key_of(gateway, tenant: str, *options: str) -> Connection:
     """A new key of a tenant."""
-    command = [sys.executable, "-m", "trident", "keys", "create", "--config", str(gateway.config_path)]
-    made = subprocess.run([*command, "--tenant", tenant, "--json", *options], capture_output=True, check=True)
+    made = CliRunner().invoke(
+        keys.app, ["create", "--config", str(gateway.config_path), "--tenant", tenant, "--json", *options]
+    )
     return Connection(api_key=json.loads(made.stdout)["key"])
 
 
@@ -175,7 +177,7 @@ def test_keys_and_their_limits_hold_as_for_openais_endpoints(strict, protocol):
 
     for connection, said in (
         (Connection(), "no API key"),
-        (Connection(api_key="tri_wrong"), ""),
+        (Connection(api_key="tri_wrong"), "API key"),
         (key_of(strict, "a", "--endpoints", "chat"), "may not use 'kserve'"),
         (key_of(strict, "a", "--models", "another"), "may not use the model|does not exist"),
     ):
@@ -251,16 +253,19 @@ def test_plain_http_clients_are_answered(gateway):
 
 @pytest.mark.parametrize("tensors", [{}, {"stream": ("BOOL", [True])}])
 def test_raw_responses_are_those_of_triton(gateway, simulated, tensors):
-    """Outputs, ids, flags and texts, on the wire."""
-    direct = stream_infer(simulated.grpc_url, prompts("One", **tensors, return_num_output_tokens=("BOOL", [True])))
+    """The text, the flags and everything that stands at the end, on the wire."""
     message = prompts("One", **tensors, return_num_output_tokens=("BOOL", [True]))
+    direct = stream_infer(simulated.grpc_url, message)
     message.model_name = MODEL
     through = stream_infer(gateway.grpc_url, message)
-    assert [outputs(answer)["text_output"] for answer in through] == [
-        outputs(answer)["text_output"] for answer in direct
-    ]
-    assert outputs(through[-1])["num_output_tokens"] == outputs(direct[-1])["num_output_tokens"]
-    assert outputs(through[-1])["finish_reason"] == outputs(direct[-1])["finish_reason"]
+    texts = ["".join(outputs(answer)["text_output"][0] for answer in answers) for answers in (direct, through)]
+    assert texts[0] == texts[1]
+    assert [is_final(answer) for answer in through] == [False] * (len(through) - 1) + [True]
+    for name in ("num_output_tokens", "finish_reason", "batch_index", "sequence_index"):
+        assert outputs(through[-1])[name] == outputs(direct[-1])[name]
+    assert {each.name: list(each.shape) for each in direct[-1].outputs}.items() <= {
+        each.name: list(each.shape) for each in through[-1].outputs
+    }.items()
 
 
 def test_what_triton_keeps_for_operators_is_not_there(gateway):
@@ -292,7 +297,8 @@ def test_a_deployment_that_is_gone_is_told_in_both_protocols(tmp_path):
     values = {"deployments": {"gone": {"url": "127.0.0.1:9"}}, "models": {MODEL: {"deployments": {"gone": 1}}}}
     with running_gateway(tmp_path, values) as alone:
         for protocol, url in (("grpc", alone.grpc_url), ("http", alone.url)):
-            with Client(url, protocol, model=MODEL) as client, pytest.raises(UnavailableError) as caught:
-                client.generate("One", max_tokens=4)
-            assert "127.0.0.1:9" not in caught.value.message
-            assert not client.is_ready()
+            with Client(url, protocol, model=MODEL, retry=Retry(0)) as client:
+                assert not client.is_ready()
+                with pytest.raises(UnavailableError) as caught:
+                    client.generate("One", max_tokens=4)
+                assert "127.0.0.1:9" not in caught.value.message

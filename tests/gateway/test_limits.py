@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
+from typer.testing import CliRunner
 
 from tests.gateway.conftest import deployment_of
 from tests.gateway.running_gateway import running_gateway
 from tests.gateway.running_redis import running_redis
+from trident.cli import app
 
 
 def values_of(simulated, **values):
@@ -46,8 +47,9 @@ def redis(tmp_path_factory):
 
 
 def new_key(running, *options):
-    command = [sys.executable, "-m", "trident", "keys", "create", "--config", str(running.config_path), *options, "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["key"]
+    result = CliRunner().invoke(app, ["keys", "create", "--config", str(running.config_path), *options, "--json"])
+    assert result.exit_code == 0, result.exception
+    return json.loads(result.stdout)["key"]
 
 
 def client_of(running, key):
@@ -89,7 +91,7 @@ def test_answer_says_how_the_limits_stand(limited):
         assert 4900 < int(headers["x-ratelimit-remaining-tokens"]) < 5000
         streamed = ask(client, stream=True)
         assert streamed.headers["x-ratelimit-remaining-requests"] == "3"
-        assert [chunk for chunk in streamed.parse()]
+        assert list(streamed.parse())
 
 
 def test_request_above_the_limit_is_a_rate_limit_error_that_says_when(limited):
@@ -135,23 +137,27 @@ def test_streams_at_once_are_limited_until_they_end_or_their_client_leaves(limit
         assert answer.parse().choices[0].message.content
 
 
+def spend(client):
+    """A budget of a fifth, in requests of 0.04 and some."""
+    for _ in range(20):
+        ask(client, 40)
+
+
 def test_budget_of_the_day_outlives_a_restart(simulated, tmp_path):
     """What is spent stays spent; the client is told not to try again."""
     values = values_of(simulated, tenants={"default": {"limits": {"daily_budget": 0.2}}})
     with running_gateway(tmp_path, values) as running:
         key = new_key(running)
-        with client_of(running, key) as client:
-            while True:
-                try:
-                    ask(client, 40)
-                except openai.RateLimitError as exc:
-                    assert exc.code == "insufficient_quota"
-                    assert exc.response.headers["x-should-retry"] == "false"
-                    break
-    with running_gateway(tmp_path, values) as running, client_of(running, key) as client:
-        with pytest.raises(openai.RateLimitError) as refusal:
-            ask(client, 40)
+        with client_of(running, key) as client, pytest.raises(openai.RateLimitError) as refusal:
+            spend(client)
     assert refusal.value.code == "insufficient_quota"
+    assert refusal.value.response.headers["x-should-retry"] == "false"
+    with (
+        running_gateway(tmp_path, values) as running,
+        client_of(running, key) as client,
+        pytest.raises(openai.RateLimitError, match=r"daily budget of 0\.2"),
+    ):
+        ask(client, 40)
 
 
 def test_two_gateways_that_race_admit_the_limit_together_and_go_on_without_redis(simulated, redis, tmp_path):
@@ -171,5 +177,9 @@ def test_two_gateways_that_race_admit_the_limit_together_and_go_on_without_redis
             assert num_admitted([first, second], 60) == 20
             redis.kill()
             assert num_admitted([first, second], 60) == 40
-            redis.start()
             assert "Redis is away" in one.log_path.read_text()
+            redis.start()
+            deadline = time.monotonic() + 20
+            while "Redis is back" not in one.log_path.read_text():
+                assert time.monotonic() < deadline
+                num_admitted([first], 1)

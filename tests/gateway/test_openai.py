@@ -34,9 +34,7 @@ def chat(client, **fields):
 
 
 def text_of(chunks, index=0):
-    return "".join(
-        choice.delta.content or "" for chunk in chunks for choice in chunk.choices if choice.index == index
-    )
+    return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices if choice.index == index)
 
 
 def assert_exact(answer, ours, theirs):
@@ -59,12 +57,6 @@ def test_a_whole_answer_and_a_stream_say_the_same(client):
     assert_exact(whole, answers.ChatCompletion, ChatCompletion)
     for chunk in chunks:
         assert_exact(chunk, None, ChatCompletionChunk)
-
-
-def test_the_second_time_the_prompt_is_in_the_cache(client):
-    messages = [{"role": "user", "content": "one two three " * 40}]
-    chat(client, messages=messages)
-    assert chat(client, messages=messages).usage.prompt_tokens_details.cached_tokens > 0
 
 
 def test_several_answers_are_told_apart_and_a_seed_repeats_them(client):

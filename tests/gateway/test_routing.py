@@ -8,9 +8,12 @@ import time
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from tests.gateway.conftest import deployment_of
 from tests.gateway.running_gateway import running_gateway, to_toml
+from trident.cli import app as cli
+from trident.errors import InvalidRequestError, TridentError, UnavailableError
 from trident.server.ports import free_ports
 from trident.server.running import running_server
 
@@ -29,9 +32,10 @@ def mortal(simulated):
 def values(simulated, mortal):
     """`a` may be killed, `b` never is."""
     deployments = {"a": deployment_of(mortal), "b": deployment_of(simulated)}
-    deployments["a"]["version"] = "2"
+    deployments["a"] |= {"version": "2", "breaker": {"max_rest_s": 0.5}}
     halves = {"a": 50, "b": 50}
     return {
+        "auth": {"required": False},
         "deployments": deployments,
         "models": {
             "drawn": {"deployments": {"a": 20, "b": 80}, "aliases": ["shared"]},
@@ -74,18 +78,23 @@ async def ask(http, body):
     return answer.headers["x-trident-deployment"], answer
 
 
+def shell(*arguments):
+    """What `trident route` prints; raises what it would say in one line."""
+    result = CliRunner().invoke(cli, ["route", *arguments])
+    if isinstance(result.exception, TridentError):
+        raise result.exception
+    return result.stdout
+
+
 async def read_stream(http, body):
-    """Where a stream came from, how many deltas it had, and the error that ended it."""
-    num_deltas, error = 0, None
-    async with http.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as answer:
+    """Where a stream came from, its events, the tokens that it says it had, and the error that ended it."""
+    body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
         assert answer.status_code == 200, await answer.aread()
-        async for line in answer.aiter_lines():
-            if not line.startswith("data: {"):
-                continue
-            event = json.loads(line.removeprefix("data: "))
-            error = event.get("error", error)
-            num_deltas += "error" not in event
-    return answer.headers["x-trident-deployment"], num_deltas, error
+        lines = [line async for line in answer.aiter_lines()]
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    usage = events[-1].get("usage") or {}
+    return answer.headers["x-trident-deployment"], events, usage.get("completion_tokens"), events[-1].get("error")
 
 
 async def states(http, model="a-then-b"):
@@ -180,6 +189,22 @@ def test_a_shadow_answers_the_same_and_nobody_sees_it(gateway):
     report = run(gateway, use)
     assert report["arms"][0]["num_requests"] == 6
     assert report["shadows"][0]["equal_rate"]["value"] == 1.0
+    assert "a as the shadow of b: 6 compared, 0 failed, 0 left out" in shell("report", "shadowed", "--url", gateway.url)
+
+
+def test_the_shell_explains_a_running_gateways_live_state(gateway):
+    told = shell("explain", "--model", "only-a", "--url", gateway.url)
+    assert told.splitlines() == [
+        "model only-a, weighted",
+        "  1. a: asked first, 100% of the weight",
+        "because",
+        "  model only-a",
+        "  its only deployment",
+    ]
+    with pytest.raises(InvalidRequestError, match="404: the model 'only-x' does not exist"):
+        shell("explain", "--model", "only-x", "--url", gateway.url)
+    with pytest.raises(UnavailableError, match="is `trident gateway` running there"):
+        shell("report", "only-a", "--url", "127.0.0.1:1")
 
 
 def test_a_server_that_is_killed_breaks_its_streams_with_an_event_and_loses_nothing_else(gateway, mortal):
@@ -198,9 +223,9 @@ def test_a_server_that_is_killed_breaks_its_streams_with_an_event_and_loses_noth
         os.kill(mortal.process_id, signal.SIGKILL)
         late = [asyncio.create_task(ask(http, chat("a-then-b"))) for _ in range(20)]
         late += [asyncio.create_task(ask(http, chat("least"))) for _ in range(20)]
-        for deployment, num_deltas, error in await asyncio.gather(*streams):
+        for deployment, events, _, error in await asyncio.gather(*streams):
             assert (deployment, error["type"]) == ("a", "server_error")
-            assert 0 < num_deltas < 2 * TOKENS_PER_S
+            assert any(event["choices"][0]["delta"].get("content") for event in events[:-1])
         answers = [answer for _, answer in await asyncio.gather(*wholes)]
         assert {answer.json()["usage"]["completion_tokens"] for answer in answers} == {2 * TOKENS_PER_S}
         assert {answer.headers["x-trident-deployment"] for answer in answers} == {"b"}
@@ -215,13 +240,7 @@ def test_where_no_other_deployment_is_left_the_client_is_told_to_come_back(gatew
     async def use(http):
         os.kill(mortal.process_id, signal.SIGKILL)
 
-        async def is_refused():
-            answer = await http.post("/v1/chat/completions", json=chat("only-a"))
-            return answer if answer.status_code != 200 else None
-
-        answer = None
-        while answer is None:
-            answer = await is_refused()
+        answer = await http.post("/v1/chat/completions", json=chat("only-a"))
         assert answer.status_code == 503
         assert answer.json()["error"]["type"] == "server_error"
         assert mortal.grpc_url not in answer.text
@@ -250,9 +269,8 @@ def test_a_deployment_that_leaves_the_file_finishes_its_streams(gateway, values)
         await until(has_left, "rewritten file")
         assert not stream.done()
         assert (await ask(http, chat("a-then-b")))[0] == "b"
-        deployment, num_deltas, error = await stream
-        assert (deployment, error) == ("a", None)
-        assert num_deltas > TOKENS_PER_S
+        deployment, _, num_tokens, error = await stream
+        assert (deployment, num_tokens, error) == ("a", 5 * TOKENS_PER_S, None)
 
     before = gateway.config_path.read_text()
     try:

@@ -1,4 +1,4 @@
-"""Stored responses, files and batches by OpenAI's own client, before a real Triton; and a gateway killed in mid-batch."""
+"""Stored responses, files and batches by OpenAI's own client, before a real Triton; a gateway killed in mid-batch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from tests.gateway.conftest import deployment_of
+from tests.gateway.postgres import Postgres
 from tests.gateway.running_gateway import running_gateway
 
 MODEL = "simulated"
@@ -29,8 +30,8 @@ def client(gateway):
 
 def batch_file(number, **body):
     body = {"model": MODEL, "max_tokens": 4, "messages": [{"role": "user", "content": "hi"}], **body}
-    lines = [{"custom_id": f"c{n}", "method": "POST", "url": "/v1/chat/completions", "body": body} for n in range(number)]
-    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+    line = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    return "".join(json.dumps({"custom_id": f"c{n}", **line}) + "\n" for n in range(number)).encode()
 
 
 def make_batch(client, number, **body):
@@ -137,14 +138,14 @@ def test_a_batch_runs_to_its_end(client):
 
 
 def test_a_cancelled_batch_ends_soon_and_keeps_what_it_has(client):
-    batch = make_batch(client, 40, max_tokens=100)
+    batch = make_batch(client, 200, max_tokens=100)
     wait_for(client, batch.id, lambda each: each.request_counts.completed > 0)
     assert client.batches.cancel(batch.id).status == "cancelling"
     done = wait_for(client, batch.id, lambda each: each.status == "cancelled")
     answers = client.files.content(done.output_file_id).text.splitlines()
     rest = client.files.content(done.error_file_id).text.splitlines()
     assert len(answers) == done.request_counts.completed
-    assert len(answers) + len(rest) == 40
+    assert len(answers) + len(rest) == 200
 
 
 def test_a_gateway_that_is_killed_in_mid_batch_leaves_it_to_the_next(simulated, tmp_path):
@@ -167,6 +168,39 @@ def test_a_gateway_that_is_killed_in_mid_batch_leaves_it_to_the_next(simulated, 
         lines = [json.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()]
         assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(40)]
         assert len({line["response"]["request_id"] for line in lines}) == 40
+
+
+@pytest.fixture
+def postgres():
+    server = Postgres()
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_one_of_two_gateways_dies_and_the_other_goes_on_with_its_batches(simulated, postgres, tmp_path):
+    """Both on one PostgreSQL and one folder of files, each with batches of its own when one is killed."""
+    values = {
+        "server": {"data": str(tmp_path / "data"), "database": postgres.url},
+        "deployments": {"replay": deployment_of(simulated)},
+        "models": {MODEL: {"deployments": {"replay": 1}}},
+        "storage": {"batch_lease_s": 1.0, "batch_concurrency": 4, "max_batches": 1},
+    }
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with running_gateway(tmp_path / "one", values) as one, running_gateway(tmp_path / "two", values) as two:
+        with client_of(two.url) as client:
+            batches = [make_batch(client, 40, max_tokens=40).id for _ in range(2)]
+            for batch_id in batches:
+                wait_for(client, batch_id, lambda each: each.request_counts.completed >= 4)
+            one.process.kill()
+            for batch_id in batches:
+                done = wait_for(client, batch_id, lambda each: each.status == "completed")
+                assert (done.request_counts.completed, done.request_counts.failed) == (40, 0)
+                lines = [json.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()]
+                assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(40)]
+            response = client.responses.create(model=MODEL, input="hi", max_output_tokens=4)
+            assert client.responses.retrieve(response.id) == response
 
 
 def test_a_file_above_the_limit_is_refused_while_it_comes(simulated, tmp_path):

@@ -31,10 +31,10 @@ class Lengths:
         return f"lognormal:{self.mean_tokens:g}:{self.sigma:g}:{self.max_tokens}"
 
 
-# The means of ShareGPT's conversations as vLLM's authors measured them (arXiv:2309.06180, figure 11); that they are
-# log-normal, their sigmas, and the cut at 1,024 tokens are assumptions. Not the conversations themselves.
-SHAREGPT_PROMPTS = Lengths(161.3, 1.0, 1024)
-SHAREGPT_ANSWERS = Lengths(338.0, 0.8, 1024)
+# Not the conversations themselves. The means are ShareGPT's as vLLM's authors print them (arXiv:2309.06180, figure 11);
+# that lengths are log-normal and the sigmas are assumptions; the cut is that of their chat workload (section 6.5).
+SHAREGPT_PROMPTS = Lengths(161.31, 1.0, 1024)
+SHAREGPT_ANSWERS = Lengths(337.99, 0.8, 1024)
 
 
 def parse_lengths(text: str, sharegpt: Lengths) -> Lengths:

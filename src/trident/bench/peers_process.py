@@ -27,12 +27,14 @@ _GRACE_S = 10.0
 
 @dataclass(frozen=True)
 class Peer:
-    """A server that answers `/health` and OpenAI completions, and how to ask it."""
+    """A server that says that it is well and answers OpenAI's API, and how to ask it."""
 
     name: str
     command: tuple[str, ...]  # the port comes after the last argument
     fields: Mapping[str, Any]  # of each request's body: greedy, EOS ignored, usage wanted
     environ: Mapping[str, str] = field(default_factory=dict)  # beside the process's own
+    health: str = "/health"
+    port_variable: str = ""  # of the environment, which says the port instead of the last argument
 
 
 class PeerProcess:
@@ -49,9 +51,10 @@ class PeerProcess:
         self._log_path = log_path
         try:
             with log_path.open("wb") as log:
+                port = str(self.port)
                 self._process = subprocess.Popen(
-                    [*peer.command, str(self.port)],
-                    env={**os.environ, **peer.environ},
+                    [*peer.command, *(() if peer.port_variable else (port,))],
+                    env={**os.environ, **peer.environ, **({peer.port_variable: port} if peer.port_variable else {})},
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )  # fmt: skip
@@ -60,7 +63,7 @@ class PeerProcess:
         self.pid = self._process.pid
 
     def wait_until_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
-        """Block until `/health` says 200.
+        """Block until `health` says 200.
 
         Raises:
             UnavailableError: it ended, or did not say so in time; with the last line that it wrote.
@@ -99,7 +102,7 @@ class PeerProcess:
     def _is_healthy(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/health")
+            connection.request("GET", self.peer.health)
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
             return False

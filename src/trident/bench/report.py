@@ -69,6 +69,9 @@ AIMS = {
     "ttft_added_ms_c1": "< 15",
     "overhead_async_us": "< 60",
     "overhead_sync_us": "< 60",
+    "added_ttft_p50_ms": "< 3",
+    "throughput_ratio": ">= 0.7",
+    "cpu_ms_per_chunk": "< 0.1",
 }
 
 

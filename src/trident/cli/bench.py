@@ -141,6 +141,27 @@ def client(
 
 
 @app.command()
+def gateway(
+    engine: str = typer.Option("replay-smollm2", help="Simulated engine: a name, name@version or a path."),
+    streams: int = typer.Option(128, min=1, help="Streams at once."),
+    max_tokens: int = typer.Option(1000, min=2, help="Tokens of each completion."),
+    prompt_words: int = typer.Option(16, min=1, help="Words (about as many tokens) of each prompt."),
+    latencies: int = typer.Option(50, min=1, help="Requests, one at a time, for the time to the first token."),
+    litellm: str | None = typer.Option(None, help="LiteLLM's proxy, in an environment of its own: its command."),
+    repeats: int = REPEATS,
+    json_output: bool = JSON,
+) -> None:
+    """What the gateway costs: its streamed chats beside gRPC to the same server, a simulated engine behind both."""
+    from trident.bench import gateway as bench
+    from trident.bench.stream_client import Workload
+
+    with own_server(engine) as (_, server):
+        workload = Workload(streams, max_tokens, prompt_words, seed=0)
+        found = bench.measure(server, workload, latencies, repeats, litellm, _progress)
+    _show({"streams": streams, **found}, json_output)
+
+
+@app.command()
 def peers(
     engine: str | None = ENGINE,
     llama_server: str = typer.Option("llama-server", help="llama.cpp's server: a name on the PATH, or a path."),

@@ -40,7 +40,7 @@ def gateway(
 
     if not settings.auth.required and settings.server.host not in _LOOPBACK:
         print("trident: anybody who reaches this address may ask; set auth.required = true", file=sys.stderr)
-    serve(settings, path, lambda port: print(_greeting(settings, port), flush=True))
+    serve(settings, path, lambda port: print(greeting(settings, port), flush=True))
 
 
 def _of_one_server(address: str) -> GatewayConfig:
@@ -60,7 +60,7 @@ def _of_one_server(address: str) -> GatewayConfig:
     return settings
 
 
-def _greeting(settings: GatewayConfig, port: int) -> str:
+def greeting(settings: GatewayConfig, port: int) -> str:
     """Where it listens, and what to type next."""
     server = settings.server
     host = "127.0.0.1" if server.host in {"0.0.0.0", "::"} else server.host  # noqa: S104 - compared, not bound

@@ -28,7 +28,9 @@ app = typer.Typer(help="The gateway's API keys.", no_args_is_help=True)
 T = TypeVar("T")
 Config = Annotated[Path, typer.Option("--config", help="The gateway's file; see docs/gateway.md.")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-KeyPrefix = Annotated[str, typer.Argument(metavar="PREFIX", help="public part of the key, as `trident keys list` shows it")]
+KeyPrefix = Annotated[
+    str, typer.Argument(metavar="PREFIX", help="public part of the key, as `trident keys list` shows it")
+]
 
 _DEFAULT_CONFIG = Path("gateway.toml")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -50,9 +52,13 @@ def create(
     tenant: Annotated[str, typer.Option("--tenant", help="the team that it belongs to")] = "default",
     name: Annotated[str, typer.Option("--name", help="what people call it")] = "",
     models: Annotated[str | None, typer.Option("--models", help="a,b: only these may be asked")] = None,
-    endpoints: Annotated[str | None, typer.Option("--endpoints", help="chat,embeddings: only these may be used")] = None,
+    endpoints: Annotated[
+        str | None, typer.Option("--endpoints", help="chat,embeddings: only these may be used")
+    ] = None,
     admin: Annotated[bool, typer.Option("--admin", help="may use the operator's endpoints too")] = False,
-    expires: Annotated[str | None, typer.Option("--expires", help="after 90d, 12h or 30m, or on a day: 2027-01-31")] = None,
+    expires: Annotated[
+        str | None, typer.Option("--expires", help="after 90d, 12h or 30m, or on a day: 2027-01-31")
+    ] = None,
     requests_per_minute: Annotated[int | None, typer.Option("--requests-per-minute", min=1)] = None,
     tokens_per_minute: Annotated[int | None, typer.Option("--tokens-per-minute", min=1)] = None,
     concurrent_requests: Annotated[int | None, typer.Option("--concurrent-requests", min=1)] = None,
@@ -128,7 +134,9 @@ def rotate(
     prefix: KeyPrefix,
     *,
     config: Config = _DEFAULT_CONFIG,
-    grace: Annotated[str, typer.Option("--grace", help="how long the old secret goes on: 24h, 30m; 0s: not at all")] = "24h",
+    grace: Annotated[
+        str, typer.Option("--grace", help="how long the old secret goes on: 24h, 30m; 0s: not at all")
+    ] = "24h",
     as_json: AsJson = False,
 ) -> None:
     """Give a key another secret and print it; the old one is good for a while, for those who still have it."""
@@ -196,7 +204,9 @@ def _known_names(text: str | None, option: str, known: set[str]) -> frozenset[st
         return None
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
     for name in sorted(names - known):
-        raise SettingsError(f"{option}: there is no '{name}'{did_you_mean(name, known)}; known: {', '.join(sorted(known))}")
+        raise SettingsError(
+            f"{option}: there is no '{name}'{did_you_mean(name, known)}; known: {', '.join(sorted(known))}"
+        )
     return names
 
 
@@ -207,7 +217,9 @@ def _moment(text: str, now: float, option: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise SettingsError(f"{option}: '{text}' is neither a time (90d, 12h, 30m, 10s) nor a day (2027-01-31)") from None
+        raise SettingsError(
+            f"{option}: '{text}' is neither a time (90d, 12h, 30m, 10s) nor a day (2027-01-31)"
+        ) from None
     seconds = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
     if seconds <= now:
         raise SettingsError(f"{option}: {text} is in the past")

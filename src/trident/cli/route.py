@@ -16,6 +16,9 @@ app = typer.Typer(
     help="Where the gateway sends requests and why, and how its deployments compare.", no_args_is_help=True
 )
 
+_CONTRAST = ("error_rate", "ttft_ms", "latency_ms", "cost_per_request", "win_rate")
+_SHADOW = ("equal_rate", "win_rate", "added_latency_ms", "added_chars")
+
 
 @app.command()
 def explain(
@@ -62,13 +65,11 @@ def report(
     )
     for contrast in found["contrasts"]:
         print(f"\n{contrast['deployment']} against {contrast['baseline']}")
-        names = ("error_rate", "ttft_ms", "latency_ms", "cost_per_request", "win_rate")
-        print_table(["figure", "difference"], [(name, _figure(contrast[name])) for name in names])
+        print_table(["figure", "difference"], [(name, _figure(contrast[name])) for name in _CONTRAST])
     for shadow in found["shadows"]:
         told = f"{shadow['num_compared']} compared, {shadow['num_failed']} failed, {shadow['num_left_out']} left out"
         print(f"\n{shadow['deployment']} as the shadow of {shadow['of']}: {told}")
-        names = ("equal_rate", "win_rate", "added_latency_ms", "added_chars")
-        print_table(["figure", "value"], [(name, _figure(shadow[name])) for name in names])
+        print_table(["figure", "value"], [(name, _figure(shadow[name])) for name in _SHADOW])
 
 
 def _explain_offline(config: Path, question: Mapping[str, Any]) -> dict[str, Any]:

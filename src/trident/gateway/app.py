@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import grpc
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from trident import __version__
 from trident.gateway import routing_api
+from trident.gateway.cache import cache_api
 from trident.gateway.config import Server
 from trident.gateway.edge import health
 from trident.gateway.edge.body_bounds import BodyBounds, Bounds
@@ -26,7 +28,11 @@ from trident.gateway.openai_api import batches, chat, completions, embeddings, f
 from trident.gateway.reload import ConfigFile
 
 # What a page of another origin may read of an answer.
-_EXPOSED = ("x-request-id", "retry-after", "retry-after-ms", "x-ratelimit-*", "x-trident-deployment", "x-trident-route")
+_EXPOSED = (
+    *("x-request-id", "retry-after", "retry-after-ms", "x-trident-deployment", "x-trident-route"),
+    *(f"x-ratelimit-{figure}-{kind}" for figure in ("limit", "remaining", "reset") for kind in ("requests", "tokens")),
+)
+_FORM_BYTES = 64 << 10  # of a form around its file, whose own size its reader bounds
 
 
 def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastAPI:
@@ -40,14 +46,16 @@ def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastA
         gateway.stored.start(app)
         grpc_port = gateway.config.server.grpc_port
         grpc_server = None if grpc_port is None else await start_grpc_server(kserve, grpc_port)
+        grpc_end = None if grpc_server is None else asyncio.create_task(_stop_with_http(grpc_server, gateway))
         follower = None if config_file is None else asyncio.create_task(config_file.follow())
         try:
             yield
         finally:
             if follower is not None:
                 follower.cancel()
-            if grpc_server is not None:
-                await grpc_server.stop(gateway.config.server.drain_s)
+            gateway.has_stopped_accepting.set()
+            if grpc_end is not None:
+                await grpc_end
             await gateway.stored.close()
             await gateway.close()
 
@@ -70,10 +78,17 @@ def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastA
     app.include_router(health.router)
     app.include_router(routing_api.router)
     app.include_router(usage_api.router)
+    app.include_router(cache_api.router)
     app.include_router(feedback_api.router)
     for module in (endpoints, plain_generate, chat, completions, embeddings, models, tokens, responses, files, batches):
         app.include_router(module.router)
     return app
+
+
+async def _stop_with_http(grpc_server: grpc.aio.Server, gateway: Gateway) -> None:
+    """Running calls have the same time as running HTTP requests, not one after the other."""
+    await gateway.has_stopped_accepting.wait()
+    await grpc_server.stop(gateway.config.server.drain_s)
 
 
 def _layers(gateway: Gateway) -> list[Middleware]:
@@ -94,4 +109,5 @@ def _layers(gateway: Gateway) -> list[Middleware]:
 
 
 def _bounds_of(server: Server) -> Bounds:
-    return Bounds(server.max_body_bytes, server.max_file_bytes, server.max_json_depth, server.body_timeout_s)
+    max_form_bytes = server.max_file_bytes + _FORM_BYTES
+    return Bounds(server.max_body_bytes, max_form_bytes, server.max_json_depth, server.body_timeout_s)

@@ -18,6 +18,10 @@ from trident_client.sampling import Sampling
 Operation = Literal["chat", "text_completion", "embeddings"]
 
 
+# "no-cache": answered anew, and kept; "no-store": neither; "sampled": may be a cached one although it is drawn at random
+CacheWish = Literal["default", "no-cache", "no-store", "sampled"]
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One generation. `request_id` is a UUID of the gateway's own: the id on Triton, in logs and in `x-request-id`."""
@@ -32,6 +36,8 @@ class Asked:
     is_streaming: bool = False
     user: str = ""  # end user and conversation, where the client tells; for sticky assignment
     conversation: str = ""
+    cache: CacheWish = "default"
+    cache_tags: frozenset[str] = frozenset()  # by which the answer can be forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Outcome:
     num_cached_tokens: int = 0
     cost: float = 0.0  # at the route's prices
     engine_s: float = 0.0  # its share of the time of the deployments that were asked
-    cache: str = ""  # "exact" or "semantic" where a cache answered
+    cache: str = ""  # "exact", "shared" or "semantic" where a cache answered
     tags: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -121,6 +121,18 @@ class Storage(BaseModel):
     )
 
 
+class CacheSettings(BaseModel):
+    """Answers that are given again without asking an engine."""
+
+    model_config = _STRICT
+
+    enabled: bool = False
+    max_bytes: int = Field(256 << 20, ge=1 << 16, description="of all answers, in each worker")
+    max_entry_bytes: int = Field(1 << 20, ge=1 << 10, description="of one answer; a larger one is not kept")
+    ttl_s: float = Field(3600.0, gt=0, description="that an answer is kept")
+    sampled: bool = Field(False, description="also of requests that draw their tokens at random")
+
+
 class LedgerSettings(BaseModel):
     """What is written of every request, and for how long."""
 
@@ -171,6 +183,7 @@ class GatewayConfig(BaseModel):
 
     server: Server = Server()
     auth: Auth = Auth()
+    cache: CacheSettings = CacheSettings()
     ledger: LedgerSettings = LedgerSettings()
     storage: Storage = Storage()
     limits: Limits = Field(Limits(), description="of a key and of a tenant that have none of their own")
@@ -241,7 +254,8 @@ def parse_config(
 
 
 def _first_fault(exc: ValidationError) -> str:
-    first = exc.errors()[0]
+    faults = exc.errors()  # a misspelt key is also one that is missing; the misspelling says more
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"unknown key '{where}'{did_you_mean(str(first['loc'][-1]), _siblings(first['loc']))}"

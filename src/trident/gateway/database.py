@@ -87,8 +87,8 @@ class Database:
             return fn(connection)
 
     def _migrate(self) -> None:
-        from alembic import command
-        from alembic.config import Config
+        from alembic import command  # noqa: PLC0415 - at the start only
+        from alembic.config import Config  # noqa: PLC0415
 
         if self._is_sqlite:
             _make_private(Path(self._url.database))
@@ -103,7 +103,7 @@ class Database:
 
 
 def _make_private(path: Path) -> None:
-    """The file with mode 600, its folder with 700 where it is made; sqlite's own files beside it take the file's mode."""
+    """The file with mode 600, its folder with 700 where it is made; sqlite gives its own files the same mode."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 

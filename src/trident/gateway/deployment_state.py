@@ -31,6 +31,8 @@ class DeploymentState:
         self.breaker = Breaker(deployment.breaker, clock)
         self.num_running = 0  # of this gateway's requests
         self.engine_clock = EngineClock(clock)
+        self.engine = ""  # what runs there, as it says itself; empty: not known
+        self._num_lives = 0  # of the server, as far as anybody saw
         self._clock = clock
         self._reading: EngineLoad | None = None
         self._read_at = 0.0
@@ -45,6 +47,14 @@ class DeploymentState:
     def read(self, load: EngineLoad) -> None:
         """What the engine says now."""
         self._reading, self._read_at, self._num_running_then = load, self._clock(), self.num_running
+
+    def identify(self, engine: str) -> None:
+        """What runs there now; empty: it does not answer, and whatever answers next is another life."""
+        if engine:
+            self.engine = f"{engine}#{self._num_lives}"
+        elif self.engine:
+            self.engine = ""
+            self._num_lives += 1
 
     def num_sequences(self) -> float | None:
         """On the engine, of whomever, as last read and with what this gateway began or ended since; None: not known."""

@@ -14,18 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from trident.errors import (
     DeadlineExceededError,
     EngineError,
-    InvalidRequestError,
     QueueFullError,
     TridentError,
     UnavailableError,
 )
 from trident.gateway.asked import Asked, Decision, Observer, Outcome
 from trident.gateway.attempt import Attempt
+from trident.gateway.cache.answers import AnswerCache, Hit, Lead
 from trident.gateway.deployment_state import Place
 from trident.gateway.limiter import Limiter, Reservation
 from trident.gateway.prices import cost_of, count, expected_tokens
 from trident.gateway.router import Router
-from trident.gateway.routing_rules import ModelRoute, Price
+from trident.gateway.routing_rules import Price
 from trident.gateway.upstreams import Upstreams
 from trident_client.completion import Completion, Delta, assemble
 
@@ -53,8 +53,9 @@ class Exchange:
         *,
         timeout_s: float,
         background: set[asyncio.Task[None]],
+        cache: AnswerCache | None = None,
     ) -> None:
-        """`timeout_s`: of the whole request, from its start."""
+        """`timeout_s`: of the whole request, from its start; `cache`: asked before any deployment is."""
         self.outcome = Outcome(asked)
         self._asked = asked
         self._router = router
@@ -63,6 +64,10 @@ class Exchange:
         self._observers = observers
         self._timeout_s = timeout_s
         self._background = background
+        self._cache = cache
+        self._lead: Lead | None = None  # others wait for this answer
+        self._cache_key = ""
+        self._replay: Iterator[Delta] | None = None  # of an answer from the cache
         self._candidates: Iterator[tuple[Decision, str]] = iter(())
         self._prices: dict[str, Price] = {}  # by model, as they were when it was decided
         self._reservation: Reservation | None = None
@@ -86,7 +91,8 @@ class Exchange:
         self._began, self.outcome.started_at = time.monotonic(), time.time()
         try:
             await self._admit()
-            await self._open()
+            if not await self._is_cached():
+                await self._open()
         except BaseException as exc:
             await self.aclose(exc)
             raise
@@ -100,7 +106,17 @@ class Exchange:
             **limits,
             "x-trident-deployment": _printable(self.outcome.deployment),
             "x-trident-route": _printable("; ".join(reasons)),
+            **self._cache_headers(),
         }
+
+    def _cache_headers(self) -> Mapping[str, str]:
+        if self._cache is None:
+            return {}
+        if self.outcome.cache:
+            return {"x-trident-cache": self.outcome.cache, "x-trident-cache-key": self._cache_key}
+        if self._lead is None:
+            return {"x-trident-cache": "bypass"}
+        return {"x-trident-cache": "miss", "x-trident-cache-key": self._lead.key}
 
     def __aiter__(self) -> Exchange:
         return self
@@ -163,8 +179,7 @@ class Exchange:
     async def _admit(self) -> None:
         asked = self._asked
         _, route = self._router.route_of(asked.model, asked.identity)
-        _check_operation(asked, route)
-        _check_length(asked, route)
+        route.check(asked)
         decision = self.outcome.decision = self._router.decide(asked, await self._router.labels_of(asked))
         chain = [decision, *([] if decision.escalation is None else [decision.escalation])]
         self._candidates = iter([(each, name) for each in chain for name in each.candidates])
@@ -175,6 +190,19 @@ class Exchange:
         self._is_let_in = True
         for observer in self._observers:
             observer.began(asked)
+
+    async def _is_cached(self) -> bool:
+        """Whether the answer is there already; else others may wait for this one."""
+        decision = self.outcome.decision
+        if self._cache is None or decision is None:
+            return False
+        found = await asyncio.wait_for(self._cache.find(self._asked, decision), self._remaining_s())
+        if not isinstance(found, Hit):
+            self._lead = found
+            return False
+        self._replay, self.outcome.cache, self._cache_key = iter(found.deltas), found.how, found.key
+        self.outcome.ttft_s = time.monotonic() - self._began
+        return True
 
     async def _open(self, failure: TridentError | None = None) -> None:
         """Ask one candidate after the other, from where it stopped the last time, until one begins to answer."""
@@ -214,6 +242,12 @@ class Exchange:
     async def _next(self) -> Delta | None:
         if self._first is not None:
             delta, self._first = self._first, None
+        elif self._replay is not None:
+            replayed = next(self._replay, None)
+            if replayed is None or self._closing is not None:
+                self._has_ended = self._closing is None
+                return None
+            delta = replayed
         elif self._attempt is None or self._has_ended or self._closing is not None:
             return None
         elif (read := await self._attempt.read()) is not None:
@@ -255,25 +289,14 @@ class Exchange:
             outcome.engine_s = sum(attempt.engine_s for attempt in self._attempts)
             if outcome.decision is not None:
                 count(outcome, self._deltas, self._prices[outcome.decision.model])
+            if self._lead is not None:
+                is_whole = self._has_ended and outcome.error is None
+                self._lead.finish(self._deltas if is_whole else None, outcome.deployment)
             if self._reservation is not None:
-                await self._reservation.settle(outcome.num_input_tokens + outcome.num_output_tokens, outcome.cost)
+                num_tokens = 0 if outcome.cache else outcome.num_input_tokens + outcome.num_output_tokens
+                await self._reservation.settle(num_tokens, outcome.cost)
             for observer in self._observers if self._is_let_in else ():
                 observer.ended(outcome)
-
-
-def _check_operation(asked: Asked, route: ModelRoute) -> None:
-    makes_embeddings = route.operation == "embeddings"
-    if makes_embeddings != (asked.operation == "embeddings"):
-        what = "makes embeddings only, at /v1/embeddings" if makes_embeddings else "makes no embeddings"
-        raise InvalidRequestError(f"the model '{asked.model}' {what}", param="model", code="unsupported_value")
-
-
-def _check_length(asked: Asked, route: ModelRoute) -> None:
-    wanted = asked.sampling.max_tokens
-    if route.max_tokens is not None and wanted > route.max_tokens:
-        raise InvalidRequestError(
-            f"max_tokens is {wanted}; the model '{asked.model}' gives {route.max_tokens} at most", param="max_tokens"
-        )
 
 
 def _printable(text: str) -> str:

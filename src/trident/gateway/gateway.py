@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from trident.gateway.asked import Asked, Observer
 from trident.gateway.authentication import Authenticator
+from trident.gateway.cache.answers import AnswerCache
 from trident.gateway.config import GatewayConfig
 from trident.gateway.database import Database, database_url
 from trident.gateway.embedding_exchange import EmbeddingExchange
@@ -33,19 +34,28 @@ class Gateway:
         self.config = config
         self.database = Database(database_url(config.server))
         self.authenticator = Authenticator(config, self.database)
-        self.limiter = open_limiter(config.server, self.database)
+        self.metrics = Metrics()
+        self.limiter = open_limiter(config.server, self.database, self.metrics.counted_alone)
         self.router = Router(config)
         self.upstreams = Upstreams(config.deployments)
         self.text_models = TextModels(self.router, self.upstreams)
         self.stored = StoredObjects(config, self.database)  # `create_app` starts and closes it
-        self.metrics = Metrics()
         self.ledger = Ledger(config.ledger, config.server.data / "spool", self.database, config.deployments)
         self.statistics = RouteStatistics(config.deployments)
         self.shadows = Shadows(self.router, self.upstreams, self.statistics, config.server.request_timeout_s)
+        self.cache = AnswerCache(config.cache, self.router.engine_at) if config.cache.enabled else None
         self.load_watcher = LoadWatcher(self.router, config)
-        self.observers: list[Observer] = [self.statistics, self.shadows, self.metrics, self.ledger, RequestLog(), Tracing()]
+        self.observers: list[Observer] = [
+            self.statistics,
+            self.shadows,
+            self.metrics,
+            self.ledger,
+            RequestLog(),
+            Tracing(),
+        ]
         self._background: set[asyncio.Task[None]] = set()  # ends of exchanges
         self.is_draining = False  # it serves, and asks to be sent no more
+        self.has_stopped_accepting = asyncio.Event()  # and then it takes no more connections
 
     async def start(self) -> None:
         """Open what has to be open before the first request."""
@@ -65,6 +75,7 @@ class Gateway:
             self.observers,
             timeout_s=self.config.server.request_timeout_s,
             background=self._background,
+            cache=self.cache,
         )
 
     def embedding_exchange(self, asked: Asked, texts: Sequence[str]) -> EmbeddingExchange:

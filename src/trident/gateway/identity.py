@@ -22,10 +22,14 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    requests_per_minute: int | None = Field(None, ge=1)
-    tokens_per_minute: int | None = Field(None, ge=1, description="prompt and completion together")
-    concurrent_requests: int | None = Field(None, ge=1, description="streams and unary requests that run at once")
-    daily_budget: float | None = Field(None, gt=0, description="of a day in UTC, in the currency of the models' prices")
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_minute: int | None = Field(default=None, ge=1, description="prompt and completion together")
+    concurrent_requests: int | None = Field(
+        default=None, ge=1, description="streams and unary requests that run at once"
+    )
+    daily_budget: float | None = Field(
+        default=None, gt=0, description="of a day in UTC, in the currency of the models' prices"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,9 @@ class Identity:
     def check_model(self, model: str) -> None:
         """Raises PermissionDeniedError where the key may not ask this model."""
         if self.models is not None and model not in self.models:
-            raise PermissionDeniedError(f"this key may not use the model '{model}'", code="model_not_allowed")
+            raise PermissionDeniedError(
+                f"this key may not use the model '{model}'", param="model", code="model_not_allowed"
+            )
 
     def check_endpoint(self, endpoint: Endpoint) -> None:
         """Raises PermissionDeniedError where the key may not use this part of the API."""

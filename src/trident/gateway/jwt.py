@@ -1,4 +1,4 @@
-"""An identity provider's tokens (JWT, RFC 7519): signature, issuer, audience and time; who it speaks of and what they may.
+"""An identity provider's tokens (JWT, RFC 7519): signature, issuer, audience, time; who it speaks of and what they may.
 
 Only the algorithms that the file allows are taken, none of which uses a shared secret, and only keys of the provider's
 own set: "alg": "none" and a public key used as an HMAC secret fail there. It knows no tenants' limits.
@@ -51,7 +51,7 @@ class TokenClaims:
 
 
 class TokenVerifier:
-    """Of one provider. `clock`: for what is kept; `wall`: for the tokens' times; `fetch`: in place of reading the keys."""
+    """Of one provider. `clock`: for what is kept; `wall`: for the tokens' times; `fetch`: reads the keys."""
 
     def __init__(
         self,

@@ -74,7 +74,7 @@ def digest_of(pepper: bytes, text: str) -> bytes:
 
 
 def is_right(key: ApiKey | None, digest: bytes, now: float) -> bool:
-    """Whether the digest is that of `key`, which is neither expired nor revoked. Takes as long where there is no key."""
+    """Whether it is that of `key`, which is neither expired nor revoked. Takes as long where there is no key."""
     known = _NOBODY if key is None else key
     is_current = hmac.compare_digest(known.digest, digest)
     is_previous = hmac.compare_digest(known.previous_digest or _NO_DIGEST, digest)
@@ -97,7 +97,9 @@ def read_pepper(server: Server) -> bytes:
     except OSError as exc:
         raise SettingsError(f"server.pepper_file: cannot read {path}: {exc.strerror}") from exc
     if len(pepper) < _MIN_PEPPER_BYTES:
-        raise SettingsError(f"server.pepper_file: {path} holds {len(pepper)} bytes, at least {_MIN_PEPPER_BYTES} needed")
+        raise SettingsError(
+            f"server.pepper_file: {path} holds {len(pepper)} bytes, at least {_MIN_PEPPER_BYTES} needed"
+        )
     return pepper
 
 

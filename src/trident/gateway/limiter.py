@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -149,17 +149,19 @@ class Limiter:
             raise SettingsError("a daily budget needs the gateway's database")
         spent = await self.spending.reserve(budgets, cost)
         if spent.refused is not None:
-            raise QuotaError(f"the daily budget of {spent.refused.amount:g} does not hold this; it is new at midnight UTC")
+            raise QuotaError(
+                f"the daily budget of {spent.refused.amount:g} does not hold this; it is new at midnight UTC"
+            )
         return spent
 
 
-def open_limiter(server: Server, database: Database) -> Limiter:
-    """As the file says: in memory, or shared through Redis.
+def open_limiter(server: Server, database: Database, on_local: Callable[[], None]) -> Limiter:
+    """As the file says: in memory, or shared through Redis. `on_local`: as of `SharedWindows`.
 
     Raises:
         SettingsError: `redis` is not a Redis URL.
     """
-    windows: Windows = MemoryWindows() if server.redis is None else SharedWindows(server.redis)
+    windows: Windows = MemoryWindows() if server.redis is None else SharedWindows(server.redis, on_local)
     return Limiter(windows, Spending(database))
 
 

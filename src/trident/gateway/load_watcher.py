@@ -6,7 +6,6 @@ A second between two readings. Where an engine tells nothing, or too late, the g
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from trident_client.metrics import Metrics, metrics_url_of, parse_metrics
 from trident_client.transport import is_loopback
 
 FAMILY = "nv_trt_llm_request_metrics"
+INFO_FAMILY = "trident_engine_info"
 _PERIOD_S = 1.0
 _TIMEOUT_S = 1.0
 _POLICIES = frozenset({"least_loaded", "prefix_affinity"})
@@ -67,8 +67,10 @@ class LoadWatcher:
 
     async def _watch(self, name: str, url: str) -> None:
         while True:
-            with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL):  # its last reading grows stale
+            try:
                 await self._read(name, url)
+            except (httpx.HTTPError, httpx.InvalidURL):  # its last reading grows stale
+                self._identify(name, "")
             await asyncio.sleep(self._period_s)
 
     async def _read(self, name: str, url: str) -> None:
@@ -76,10 +78,17 @@ class LoadWatcher:
         state = self._router.states.get(name)
         if answer.status_code != httpx.codes.OK or state is None or len(answer.content) > _MAX_PAGE_BYTES:
             return
-        lines = [line for line in answer.text.splitlines() if line.startswith(FAMILY)]
-        load = load_in(parse_metrics("\n".join(lines)), state.deployment.engine_model)
+        lines = [line for line in answer.text.splitlines() if line.startswith((FAMILY, INFO_FAMILY))]
+        metrics = parse_metrics("\n".join(lines))
+        self._identify(name, engine_in(metrics, state.deployment))
+        load = load_in(metrics, state.deployment.engine_model)
         if load is not None:
             state.read(load)
+
+    def _identify(self, name: str, engine: str) -> None:
+        state = self._router.states.get(name)
+        if state is not None:
+            state.identify(engine)
 
     def _client(self, url: str) -> httpx.AsyncClient:
         is_local = is_loopback("{0.scheme}://{0.netloc}".format(urlsplit(url)))
@@ -89,14 +98,24 @@ class LoadWatcher:
 
 
 def watched(config: GatewayConfig) -> dict[str, str]:
-    """Where each deployment that has to be read has its metrics."""
+    """Where those deployments have their metrics that are chosen by load, or whose answers are kept."""
     names = {
         name
         for route in config.models.values()
-        if route.policy in _POLICIES and len(route.deployments) > 1
+        if config.cache.enabled or (route.policy in _POLICIES and len(route.deployments) > 1)
         for name in route.deployments
     }
     return {name: _metrics_url(config.deployments, name) for name in sorted(names)}
+
+
+def engine_in(metrics: Metrics, deployment: Deployment) -> str:
+    """What a page of metrics says of which engine it is; of a server that tells none, the version in the file."""
+    found = [
+        "@".join(sample.labels.get(name, "") for name in ("model", "engine", "engine_version"))
+        for sample in metrics.samples
+        if sample.name == INFO_FAMILY
+    ]
+    return ",".join([*sorted(found), *([deployment.version] if deployment.version else [])])
 
 
 def load_in(metrics: Metrics, engine_model: str | None) -> EngineLoad | None:

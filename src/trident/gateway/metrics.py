@@ -29,7 +29,7 @@ class Metrics:
     """An observer. Of one process, or with several workers of all of them."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call] - a series more for each, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which nobody reads
         self.registry = CollectorRegistry()
         self._tenants: set[str] = set()
         self._counters()
@@ -71,6 +71,10 @@ class Metrics:
         """The configuration file was rewritten."""
         self._reloads.labels("taken" if is_good else "refused").inc()
 
+    def counted_alone(self) -> None:
+        """A request was held against this process's own limits, because Redis was away."""
+        self._alone.inc()
+
     def page(self) -> bytes:
         """In Prometheus' text form."""
         if _MULTIPROCESS not in os.environ:
@@ -101,6 +105,9 @@ class Metrics:
         self._cost = Counter(prefix + "cost", "At the routes' prices", ["model", "tenant"], registry=registry)
         self._failovers = Counter(
             prefix + "failovers", "Deployments that could not begin to answer", ["model"], registry=registry
+        )
+        self._alone = Counter(
+            prefix + "limits_counted_alone", "Requests let in or refused while Redis was away", registry=registry
         )
         self._reloads = Counter(prefix + "config_reloads", "Rewrites of the file", ["result"], registry=registry)
         self._running = Gauge(

@@ -38,4 +38,5 @@ def count(outcome: Outcome, deltas: Sequence[Delta], price: Price) -> None:
         for each in (completion, *completion.others)
     )
     outcome.num_cached_tokens = completion.num_cached_tokens or 0
-    outcome.cost = cost_of(price, outcome.num_input_tokens, outcome.num_output_tokens, outcome.num_cached_tokens)
+    if not outcome.cache:
+        outcome.cost = cost_of(price, outcome.num_input_tokens, outcome.num_output_tokens, outcome.num_cached_tokens)

@@ -84,7 +84,9 @@ class Router:
     def decide(self, asked: Asked, labels: Mapping[str, str] = _NO_LABELS) -> Decision:
         """The deployments for one request; raises NotFoundError for an unknown model."""
         name, route = self.route_of(asked.model)
-        reasons = (f"model {name}" if name == asked.model else f"model {name} by its alias {asked.model}",)
+        reasons: tuple[str, ...] = (
+            f"model {name}" if name == asked.model else f"model {name} by its alias {asked.model}",
+        )
         holding = (each.rule for each in self._rules if each.holds(asked, name, labels))
         rule = next((each for each in holding if self._does(route.operation, each.use_model)), None)
         if rule is None:
@@ -108,13 +110,16 @@ class Router:
             raise UnavailableError(f"deployment {deployment} is no longer in the file")
         return state.enter()
 
+    def engine_at(self, deployment: str) -> str:
+        """What runs there, as it says itself; empty: not known."""
+        state = self.states.get(deployment)
+        return "" if state is None else state.engine
+
     def _does(self, operation: str, model: str) -> bool:
         """A rule leads from a model for text to another, or from one for embeddings; never across."""
         return self._config.models[model].operation == operation
 
-    def _applies(
-        self, test: RuleTest, route: ModelRoute, asked: Asked, name: str, labels: Mapping[str, str]
-    ) -> bool:
+    def _applies(self, test: RuleTest, route: ModelRoute, asked: Asked, name: str, labels: Mapping[str, str]) -> bool:
         """No rule makes a model that generates answer for one that embeds."""
         target = self._config.models[test.rule.use_model]
         return target.operation == route.operation and test.holds(asked, name, labels)

@@ -11,7 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from trident.gateway.asked import Operation
+from trident.errors import InvalidRequestError
+from trident.gateway.asked import Asked, Operation
 from trident.gateway.classifier import load_classifier
 from trident.gateway.patterns import compile_pattern
 from trident.gateway.sticky import Sticky
@@ -39,7 +40,7 @@ class BreakerLimits(BaseModel):
     failure_rate: float = Field(0.5, gt=0, le=1, description="of the last `window` requests that opens it too")
     window: int = Field(20, ge=2, le=1000, description="requests that the rate is taken of")
     rest_s: float = Field(1.0, gt=0, description="until a request may find out; doubled each time it fails")
-    max_rest_s: float = Field(30.0, gt=0, description="longest rest")
+    max_rest_s: float = Field(10.0, gt=0, description="longest rest")
 
 
 class ModelRoute(BaseModel):
@@ -98,6 +99,17 @@ class ModelRoute(BaseModel):
         """All that it names."""
         return (*self.deployments, *self.fallbacks, *(() if self.shadow is None else (self.shadow,)))
 
+    def check(self, asked: Asked) -> None:
+        """Raises InvalidRequestError: the model does not do this, or not so much of it."""
+        makes_embeddings = self.operation == "embeddings"
+        if makes_embeddings != (asked.operation == "embeddings"):
+            what = "makes embeddings only, at /v1/embeddings" if makes_embeddings else "makes no embeddings"
+            raise InvalidRequestError(f"the model '{asked.model}' {what}", param="model", code="unsupported_value")
+        wanted = asked.sampling.max_tokens
+        if self.max_tokens is not None and wanted > self.max_tokens:
+            told = f"max_tokens is {wanted}; the model '{asked.model}' gives {self.max_tokens} at most"
+            raise InvalidRequestError(told, param="max_tokens")
+
 
 class Condition(BaseModel):
     """All that are given must hold; of a list, one."""
@@ -145,7 +157,7 @@ class Rule(BaseModel):
     model_config = _STRICT
 
     name: str = Field(min_length=1, description="for explanations")
-    when: Condition = Condition()
+    when: Condition = Field(Condition(), description="always, when it is not given")
     use_model: str = Field(description="whose deployments are taken instead")
     escalate: bool = Field(
         False, description="ask the deployments of the model that was asked when none of those can begin to answer"

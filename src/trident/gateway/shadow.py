@@ -42,7 +42,7 @@ class Shadows:
         decision, completion = outcome.decision, outcome.completion
         if decision is None or decision.shadow in {None, outcome.deployment}:
             return
-        if completion is None or outcome.error is not None or outcome.is_cancelled:
+        if outcome.cache or completion is None or outcome.error is not None or outcome.is_cancelled:
             return
         model, shadow = decision.model, str(decision.shadow)
         place = self._place(model, shadow)

@@ -37,28 +37,27 @@ _Settlement = tuple[str, Sequence[Share], Taken, Sequence[int]]
 
 
 class SharedWindows:
-    """As `Windows`.
-
-    `num_local`: reservations that this process counted by itself because Redis was away; `num_renewals`: rounds in which
-    what runs was renewed.
-    """
+    """As `Windows`. `is_away`: Redis does not answer."""
 
     is_local = False
 
     def __init__(
         self,
         url: str,
-        local: MemoryWindows | None = None,
+        on_local: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] | None = None,
     ) -> None:
-        """`clock`: for attempts; `wall_ms`: in place of Redis's own clock.
+        """`on_local` is told of every request that this process counts by itself because Redis is away.
+
+        `clock`: for attempts; `wall_ms`: in place of Redis's own clock.
 
         Raises:
             SettingsError: not a Redis URL.
         """
         self._redis = _connect(url)
-        self._local = MemoryWindows() if local is None else local
+        self._on_local = on_local
+        self._local = MemoryWindows()
         self._clock = clock
         self._wall_ms = wall_ms
         prologue = (_SCRIPTS / "clock.lua").read_text(encoding="utf-8")
@@ -67,8 +66,6 @@ class SharedWindows:
             for name in ("take", "settle", "renew")
         )
         self.is_away = False
-        self.num_local = 0
-        self.num_renewals = 0
         self._next_attempt = 0.0
         self._running: dict[str, set[str]] = {}  # holders of each limit of concurrent requests, in Redis
         self._unsettled: deque[_Settlement] = deque(maxlen=_MAX_UNSETTLED)
@@ -100,7 +97,7 @@ class SharedWindows:
             else:
                 self._came_back()
                 return self._taken(holder, shares, answer)
-        self.num_local += 1
+        self._on_local()
         return await self._local.take(holder, shares)
 
     async def settle(self, holder: str, shares: Sequence[Share], taken: Taken, used: Sequence[int]) -> None:
@@ -119,6 +116,19 @@ class SharedWindows:
                 return
         self._unsettled.append((holder, shares, taken, used))
 
+    async def renew(self) -> None:
+        """What runs goes on holding its place; to be called more often than once a minute."""
+        self._running = {of: holders for of, holders in self._running.items() if holders}
+        for of, holders in list(self._running.items()):
+            if not self._may_ask():
+                return
+            try:
+                await self._renew([_clock_key(of), of], [self._wall(), round(_LEASE_S * 1000), *holders])
+            except (RedisError, OSError) as exc:
+                self._went(exc)
+            else:
+                self._came_back()
+
     def _taken(self, holder: str, shares: Sequence[Share], answer: Sequence[int]) -> Taken:
         second, refused, wait_ms, *states = (int(value) for value in answer)
         standings = tuple(
@@ -136,9 +146,7 @@ class SharedWindows:
     async def _settle_now(self, settlement: _Settlement) -> None:
         holder, shares, taken, used = settlement
         arguments = [
-            value
-            for share, amount in zip(shares, used, strict=True)
-            for value in (share.kind, share.amount, amount)
+            value for share, amount in zip(shares, used, strict=True) for value in (share.kind, share.amount, amount)
         ]
         await self._settle(_keys(holder, shares), [self._wall(), holder, taken.second, *arguments])
 
@@ -175,17 +183,7 @@ class SharedWindows:
     async def _renew_forever(self) -> None:
         while True:
             await asyncio.sleep(_RENEW_S)
-            self._running = {of: holders for of, holders in self._running.items() if holders}
-            for of, holders in list(self._running.items()):
-                if not self._may_ask():
-                    break
-                try:
-                    await self._renew([_clock_key(of), of], [self._wall(), round(_LEASE_S * 1000), *holders])
-                except (RedisError, OSError) as exc:
-                    self._went(exc)
-                else:
-                    self._came_back()
-            self.num_renewals += 1
+            await self.renew()
 
     def _wall(self) -> str:
         return "" if self._wall_ms is None else str(self._wall_ms())

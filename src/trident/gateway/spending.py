@@ -102,7 +102,9 @@ class Spending:
 
     async def spent_today(self, subject: str) -> float:
         """With what is reserved now."""
-        of_today = select(spending.c.spent).where(spending.c.subject == subject, spending.c.day == _day_of(self._wall()))
+        of_today = select(spending.c.spent).where(
+            spending.c.subject == subject, spending.c.day == _day_of(self._wall())
+        )
         units = await self._database.run(lambda connection: connection.execute(of_today).scalar())
         return (units or 0) / _UNITS
 

@@ -17,12 +17,13 @@ from trident.gateway.identity import ANONYMOUS
 
 Sticky = Literal["none", "key", "tenant", "user", "conversation"]
 _BITS = 52  # so that (number + 1/2) / 2**52 is exact, and neither 0 nor 1
+_STEPS = float(1 << _BITS)
 
 
 def uniform(*parts: str) -> float:
     """A number between 0 and 1, neither of them, the same for the same parts everywhere and for ever."""
     digest = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return ((int.from_bytes(digest, "big") >> (64 - _BITS)) + 0.5) / 2**_BITS
+    return ((int.from_bytes(digest, "big") >> (64 - _BITS)) + 0.5) / _STEPS
 
 
 def ranked(weights: Mapping[str, float], draw: Callable[[str], float]) -> list[str]:

@@ -22,6 +22,7 @@ from trident_client.tokenization import (
     build_special_probe,
     build_tokenize,
     read_max_output_tokens,
+    read_pieces,
     read_special_tokens,
     read_texts,
     read_token_ids,
@@ -29,6 +30,7 @@ from trident_client.tokenization import (
 from trident_client.transport import Outputs
 
 _REMEMBERED_S = 60.0  # another version of the engine may take longer completions
+_MAX_NAMES = 1 << 16
 _ELSEWHERE = (UnavailableError, QueueFullError, EngineError)
 
 
@@ -40,6 +42,7 @@ class TextModels:
         self._upstreams = upstreams
         self._clock = clock
         self._lengths: dict[str, tuple[float, int]] = {}  # by model: until when it is believed, tokens
+        self._names: dict[str, tuple[float, dict[int, bytes]]] = {}  # likewise, by token id
 
     async def token_ids(
         self,
@@ -67,6 +70,18 @@ class TextModels:
         """The text of ids, and of each of them; errors as of `token_ids`."""
         return read_texts(token_ids, await self._ask(model, build_detokenize(request_id, token_ids)))
 
+    async def names(self, model: str, request_id: str, token_ids: Sequence[int]) -> Mapping[int, bytes]:
+        """The bytes that each id adds in the midst of a text; errors as of `token_ids`."""
+        until, known = self._names.get(model, (0.0, {}))
+        if self._clock() >= until or len(known) > _MAX_NAMES:
+            known = {}
+            self._names[model] = (self._clock() + _REMEMBERED_S, known)
+        if missing := [token_id for token_id in token_ids if token_id not in known]:
+            # The first stands twice, because a text begins otherwise than it goes on.
+            pieces = read_pieces(await self._ask(model, build_detokenize(request_id, [missing[0], *missing])))
+            known.update(zip(missing, pieces[1:], strict=True))
+        return known
+
     async def longest_completion(self, model: str, request_id: str) -> int:
         """Tokens: what the model's route and its engine allow; `DEFAULT_MAX_TOKENS` where neither says.
 
@@ -74,18 +89,16 @@ class TextModels:
             NotFoundError: there is no such model.
         """
         _, route = self._router.route_of(model)
-        until, known = self._lengths.get(model, (0.0, 0))
+        until, longest = self._lengths.get(model, (0.0, DEFAULT_MAX_TOKENS))
         if self._clock() >= until:
-            known = await self._ask_length(model, request_id)
-            self._lengths[model] = (self._clock() + _REMEMBERED_S, known)
-        return min(known or DEFAULT_MAX_TOKENS, route.max_tokens or known or DEFAULT_MAX_TOKENS)
-
-    async def _ask_length(self, model: str, request_id: str) -> int:
-        try:
-            await self._ask(model, build_length_probe(request_id))
-        except TridentError as exc:
-            return read_max_output_tokens(exc) or 0
-        return 0
+            try:
+                await self._ask(model, build_length_probe(request_id))
+            except _ELSEWHERE:
+                pass  # the generation itself will say so
+            except TridentError as exc:
+                longest = read_max_output_tokens(exc) or DEFAULT_MAX_TOKENS
+                self._lengths[model] = (self._clock() + _REMEMBERED_S, longest)
+        return min(longest, route.max_tokens or longest)
 
     async def _ask(self, model: str, request: Request) -> Outputs:
         _, route = self._router.route_of(model)

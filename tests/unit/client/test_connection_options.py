@@ -77,7 +77,7 @@ def test_metrics_are_read_with_the_same_key_and_certificates(authority, options,
     seen = []
 
     class Page(SimpleHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802 - the name in the standard library
+        def do_GET(self):
             seen.append(self.headers["authorization"])
             super().do_GET()
 

@@ -1,6 +1,10 @@
 """OpenAI's bodies, both ways: nothing is ignored that would change an answer, and every refusal names its place."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trident.errors import InvalidRequestError, QueueFullError, UnsupportedParameterError
 from trident_client.completion import Completion
@@ -96,7 +100,7 @@ def test_a_response_format_is_a_guide(response_format, kind, guide):
 @pytest.mark.parametrize(("name", "bounds"), [*NUMBERS.items(), *INTEGERS.items()])
 def test_a_range_is_kept_at_both_ends_and_no_further(name, bounds):
     for inside in bounds:
-        chat(**{name: inside})
+        chat(logprobs=True, **{name: inside})
     for outside in (bounds.low - 1, bounds.high + 1):
         with pytest.raises(InvalidRequestError) as caught:
             chat(**{name: outside})
@@ -116,8 +120,8 @@ def test_a_number_is_a_number(name, value):
     [
         ({"temprature": 1}, InvalidRequestError, "temprature", "did you mean 'temperature'?"),
         ({"logit_bias": {"5": 1}}, UnsupportedParameterError, "logit_bias", "logit_bias"),
-        ({"top_logprobs": 2, "logprobs": True}, UnsupportedParameterError, "top_logprobs", "top_logprobs 2"),
-        ({"top_logprobs": 0}, InvalidRequestError, "top_logprobs", "needs logprobs"),
+        ({"top_logprobs": 21, "logprobs": True}, InvalidRequestError, "top_logprobs", "got 21"),
+        ({"top_logprobs": 3}, InvalidRequestError, "top_logprobs", "needs logprobs"),
         ({"logprobs": 1}, InvalidRequestError, "logprobs", "true or false, got 1"),
         ({"modalities": ["text", "audio"]}, UnsupportedParameterError, "modalities", "modalities"),
         ({"reasoning_effort": "high"}, UnsupportedParameterError, "reasoning_effort", "'high'"),
@@ -164,7 +168,8 @@ def test_what_cannot_be_done_is_refused_by_its_name(fields, error, param, text):
         ({"best_of": 1, "n": 2}, "best_of"),
         ({"best_of": 2, "stream": True}, "best_of"),
         ({"echo": True, "logprobs": 0}, "echo"),
-        ({"logprobs": 2}, "logprobs"),
+        ({"logprobs": 6}, "logprobs"),
+        ({"logprobs": True}, "logprobs"),
         ({"messages": MESSAGES}, "messages"),
     ],
 )
@@ -242,6 +247,23 @@ def test_text_offsets_count_characters_of_a_text_whose_tokens_cut_one():
     assert choice["logprobs"]["text_offset"] == [0, 1, 1, 2]
 
 
+def test_the_likeliest_tokens_are_told_by_their_texts():
+    assert chat(logprobs=True, top_logprobs=2).sampling.top_logprobs == 2
+    assert completion(logprobs=2).sampling.top_logprobs == 2
+    answer = Completion(
+        "r", "a", "stop", 1, 1, log_probs=(-0.1,), token_texts=(b"a",), top_ids=((5, 9, -1),),
+        top_log_probs=((-0.1, -2.0, float("-inf")),),
+    )  # fmt: skip
+    names = {5: b"a", 9: b"\xc3"}
+    of_chat = chat_body(answer, "m", 17, names=names)["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+    assert of_chat == [
+        {"token": "a", "logprob": -0.1, "bytes": [97]},
+        {"token": "\ufffd", "logprob": -2.0, "bytes": [0xC3]},
+    ]
+    of_text = completion_body([answer], "m", 17, names=names)["choices"][0]["logprobs"]["top_logprobs"]
+    assert of_text == [{"a": -0.1, "\ufffd": -2.0}]
+
+
 def test_an_error_has_all_four_keys():
     assert error_body(QueueFullError("full")) == {
         "message": "full",
@@ -249,3 +271,40 @@ def test_an_error_has_all_four_keys():
         "param": None,
         "code": "overloaded",
     }
+
+
+KEYS = st.sampled_from([
+    "type", "role", "content", "function", "name", "parameters", "json_schema", "schema", "tools", "text", "$defs",
+    "include_usage",
+]) | st.text(max_size=3)  # fmt: skip
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["function", "required", "json_schema", "x"]),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(KEYS, children, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from([
+    "messages", "tools", "tool_choice", "response_format", "stop", "stream", "stream_options", "n", "max_tokens",
+    "prompt", "best_of", "echo", "logprobs", "top_logprobs", "parallel_tool_calls", "logit_bias", "user", "seed",
+    "top_p",
+])  # fmt: skip
+
+
+@given(st.dictionaries(FIELDS, VALUES, max_size=5), st.booleans())
+def test_whatever_json_a_body_holds_it_is_read_or_refused(fields, is_forced):
+    forced = (
+        {"tool_choice": "required", "tools": [{"type": "function", "function": {"name": "f"}}]} if is_forced else {}
+    )
+    for read, own in ((read_chat, {"messages": MESSAGES, **forced}), (read_completion, {"prompt": "x"})):
+        with contextlib.suppress(InvalidRequestError):
+            read({**own, **fields})
+
+
+def test_no_more_prompts_than_the_gateway_takes_at_once():
+    with pytest.raises(InvalidRequestError) as caught:
+        completion(prompt=["x"] * 129)
+    assert caught.value.param == "prompt"
+    assert len(completion(prompt=[1] * 500).prompt_ids) == 1

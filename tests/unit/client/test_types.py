@@ -2,11 +2,18 @@
 
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("package", ["trident_client", "trident", "trident_build"])
+def test_a_package_says_that_its_types_are_to_be_read(package):
+    """Without the marker (PEP 561) a user's type checker takes everything of ours for Any."""
+    assert files(package).joinpath("py.typed").is_file()
 
 
 def test_a_user_s_type_checker_sees_what_the_client_promises(tmp_path):

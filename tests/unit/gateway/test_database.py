@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -164,3 +166,25 @@ def test_default_is_sqlite_in_the_data_folder(tmp_path):
     """And a URL in the file goes first."""
     assert database_url(Server(data=tmp_path)) == f"sqlite:///{tmp_path}/gateway.db"
     assert database_url(Server(database="postgresql://host/name")) == "postgresql://host/name"
+
+
+def test_postgresql_is_served_alike():
+    """Migrated by several at once, and a budget holds over two connections that race.
+
+    `TRIDENT_TEST_POSTGRES`: the URL of an empty database, as postgresql+psycopg://user@host/name.
+    """
+    url = os.environ.get("TRIDENT_TEST_POSTGRES")
+    if url is None:
+        pytest.skip("TRIDENT_TEST_POSTGRES names no database")
+
+    async def use():
+        databases = [Database(url), Database(url)]
+        await databases[0].start()
+        await databases[1].start()
+        budgets = [spending.Budget(f"subject-{time.time_ns()}", 1.0)]
+        asked = [spending.Spending(databases[number % 2]).reserve(budgets, 0.1) for number in range(50)]
+        answers = await asyncio.gather(*asked)
+        await asyncio.gather(*[each.close() for each in databases])
+        return sum(answer.refused is None for answer in answers)
+
+    assert asyncio.run(use()) == 10

@@ -10,6 +10,8 @@ import time
 from hashlib import sha256
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
@@ -153,7 +155,7 @@ def test_key_of_somebody_else_is_refused():
 
 
 def test_token_without_a_signature_is_refused():
-    """"alg": "none", in every spelling."""
+    """ "alg": "none", in every spelling."""
     for alg in ("none", "None", "NONE"):
         assert_refused(f"{part({'alg': alg, 'kid': 'rsa'})}.{part(CLAIMS)}.")
 
@@ -206,9 +208,6 @@ def test_token_without_a_key_id_needs_a_single_key():
     """Otherwise which one it means is a guess."""
     header = {"alg": "RS256"}
     signed = f"{part(header)}.{part(CLAIMS)}"
-    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-    from cryptography.hazmat.primitives.hashes import SHA256
-
     signature = RSA.private_key.sign(signed.encode(), PKCS1v15(), SHA256())
     plain = f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
     assert claims_of(plain, provider=Provider(RSA)).subject == "ann"
@@ -231,7 +230,7 @@ def test_any_changed_byte_is_refused():
 
 
 def test_keys_are_read_again_when_a_new_one_appears_but_once_a_minute():
-    """A provider that changes its keys needs no restart; tokens with made-up key ids do not make us ask it each time."""
+    """A provider that changes its keys needs no restart; made-up key ids do not make us ask it each time."""
     clock, provider = Clock(), Provider(RSA)
     verifier = TokenVerifier(jwt_config(), clock, lambda: NOW, provider)
 

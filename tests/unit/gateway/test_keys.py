@@ -61,7 +61,9 @@ def test_key_has_256_bits_that_are_secret():
     assert all(re.fullmatch(r"tri_[0-9a-f]{12}_[0-9a-f]{64}", key) for key in keys)
 
 
-@pytest.mark.parametrize("text", ["", "tri_", "tri_0123456789ab", "tri_0123456789ab_", "sk-" + "a" * 40, "tri_0123456789AB_" + "0" * 64])
+@pytest.mark.parametrize(
+    "text", ["", "tri_", "tri_0123456789ab", "tri_0123456789ab_", "sk-" + "a" * 40, "tri_0123456789AB_" + "0" * 64]
+)
 def test_what_has_not_the_form_of_a_key_has_no_prefix(text):
     """So that the database is not asked for it."""
     assert prefix_of(text) is None
@@ -183,7 +185,7 @@ def test_key_is_looked_up_once_in_a_few_seconds_and_stops_soon_after_it_is_revok
 
 
 def test_unknown_wrong_and_malformed_keys_are_refused_alike(tmp_path):
-    """One text for all: it does not say which half was wrong. A key that is made a moment later works in a few seconds."""
+    """One text for all, which does not say what was wrong; a key made a moment later works in a few seconds."""
     key, text = made()
     clock = Clock(0.0)
 

@@ -24,10 +24,10 @@ _BINARY = (b"application/octet-stream", b"application/vnd.kserve")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`max_file_bytes` is for multipart forms, which are handed on in pieces and never held here."""
+    """`max_form_bytes` is for multipart forms, which are handed on in pieces and never held here."""
 
     max_body_bytes: int
-    max_file_bytes: int
+    max_form_bytes: int
     max_json_depth: int
     timeout_s: float  # until a body is complete
 
@@ -41,17 +41,20 @@ class BodyBounds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""
-        if scope["type"] == "http":
-            try:
-                receive = await self._checked(dict(scope["headers"]), receive)
-            except HTTPException as exc:
-                error = api_error_of(exc, scope["state"]["request_id"])
-                await error_response(scope["path"], error)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await self._checked(dict(scope["headers"]), receive)
+        except HTTPException as exc:
+            error = api_error_of(exc, scope["state"]["request_id"])
+            await error_response(scope["path"], error)(scope, receive, send)
+            return
+        if body is not None:
+            await self._app(scope, body, send)
 
-    async def _checked(self, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
-        """What the application reads the body from."""
+    async def _checked(self, headers: Mapping[bytes, bytes], receive: Receive) -> Receive | None:
+        """What the application reads the body from; None: the client left before it was whole."""
         bounds = self._bounds
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             raise HTTPException(415, "a compressed body is not taken; send it without content-encoding")
@@ -60,7 +63,7 @@ class BodyBounds:
             return receive
         kind = headers.get(b"content-type", b"").lower()
         is_form = kind.startswith(b"multipart/")
-        max_bytes = bounds.max_file_bytes if is_form else bounds.max_body_bytes
+        max_bytes = bounds.max_form_bytes if is_form else bounds.max_body_bytes
         if length is not None and (not length.isdigit() or int(length) > max_bytes):
             raise _too_large(max_bytes)
         if is_form:
@@ -70,6 +73,8 @@ class BodyBounds:
         except asyncio.TimeoutError as exc:
             text = f"the body was not complete within {bounds.timeout_s:g} s"
             raise HTTPException(408, text, {"connection": "close"}) from exc
+        if body is None:
+            return None
         if not kind.startswith(_BINARY) and b"inference-header-content-length" not in headers:
             check_json_text(body, bounds.max_json_depth)
         return _replayed(body, receive)

@@ -14,7 +14,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 _MAX_HEADERS = 100
 _MAX_HEAD_BYTES = 32 << 10
+_TOO_MUCH = (
+    431, f"a request has at most {_MAX_HEADERS} headers and {_MAX_HEAD_BYTES} bytes of them", "headers_too_large",
+)  # fmt: skip
 _GRACE_S = 5.0  # for the 408 of a late body to leave, and for a body that nobody wants to end
+_MIN_BODY_RATE = 16 << 10  # bytes a second: a file that comes faster may take its time
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
-        self._num_headers = 0
-        self._is_in_head = True
+        self._head_bytes = self._body_bytes = 0
+        self._is_in_head = False
+        self._has_begun = False  # a head, in the bytes that are being read
         self._refusal = (400, "this is not HTTP/1.1", "invalid_value")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -52,43 +56,48 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """httptools gathers a header until it is whole, however long, so the bytes of a head are counted here."""
+        """httptools gathers a header until it is whole, however long, so what is all head is counted here."""
         if self.transport.is_closing():
             return
+        self._has_begun = False
         super().data_received(data)
-        if self._is_in_head and not self.transport.is_closing():
+        if self._is_in_head and not self._has_begun:
             self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD_BYTES:
-                self._refuse(431, f"the request's head is larger than {_MAX_HEAD_BYTES} bytes", "headers_too_large")
+            if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(*_TOO_MUCH)
+        elif self._deadline is None and self._is_idle():
+            self._expect_within(self.bounds.head_s)  # empty lines, which are no request and end no silence
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self.scope["extensions"] = {"trident.abort": self.transport.abort}  # type: ignore[typeddict-item]
-        self._head_bytes = self._num_headers = 0
-        self._is_in_head = True
+        self.scope["extensions"] = {"trident.abort": self.transport.abort}  # type: ignore[dict-item]
+        self._head_bytes = 0
+        self._is_in_head = self._has_begun = True
         self._expect_within(self.bounds.head_s)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Raises ValueError, which ends the parser: too many, or too much."""
-        self._num_headers += 1
         size = sum(len(each) + len(content) for each, content in self.headers) + len(name) + len(value)
-        if self._num_headers > _MAX_HEADERS or size > _MAX_HEAD_BYTES:
-            text = f"the request has more than {_MAX_HEADERS} headers, or {_MAX_HEAD_BYTES} bytes of them"
-            self._refusal = (431, text, "headers_too_large")
-            raise ValueError(text)
+        if len(self.headers) >= _MAX_HEADERS or size > _MAX_HEAD_BYTES:
+            self._refusal = _TOO_MUCH
+            raise ValueError(_TOO_MUCH)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole; `BodyBounds` answers a late body with 408 before this deadline."""
         self._is_in_head = False
+        self._body_bytes = 0
         self._expect_within(self.bounds.head_s + _GRACE_S)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """A piece."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._is_in_head = True
-        self._head_bytes = 0
         self._expect_nothing()
         super().on_message_complete()
 
@@ -103,6 +112,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
 
+    def _is_idle(self) -> bool:
+        """No request runs, and not even the wait for the next one."""
+        return self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete)
+
     def _expect_within(self, seconds: float) -> None:
         self._expect_nothing()
         self._deadline = self.loop.call_later(seconds, self._cut_off)
@@ -113,7 +126,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _cut_off(self) -> None:
-        if not self.transport.is_closing():
+        is_wanted = not self._is_in_head and self.cycle is not None and not self.cycle.response_complete
+        if is_wanted and self._body_bytes >= _MIN_BODY_RATE * self.bounds.head_s:
+            self._body_bytes = 0
+            self._expect_within(self.bounds.head_s)
+        elif not self.transport.is_closing():
             self.transport.abort()
 
 

@@ -67,6 +67,7 @@ class DrainingServer(uvicorn.Server):
         """Ten times a second."""
         if time.monotonic() >= self._stop_at and not self.should_exit:
             self.should_exit = True
+            self._gateway.has_stopped_accepting.set()
             _log.info("stopping; %d requests run", len(self.server_state.tasks))
         return await super().on_tick(counter)
 

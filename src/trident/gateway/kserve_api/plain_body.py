@@ -13,7 +13,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from trident.errors import InvalidRequestError, did_you_mean
-from trident.gateway.edge.errors import refusal_of
+from trident.gateway.edge.validation import refusal_of
 from trident_client.completion import Completion
 from trident_client.sampling import Sampling
 

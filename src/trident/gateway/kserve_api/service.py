@@ -15,7 +15,7 @@ import grpc
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2
 
-from trident.errors import EngineError, QueueFullError, TridentError, UnavailableError, codes_of
+from trident.errors import EngineError, NotFoundError, QueueFullError, TridentError, UnavailableError, codes_of
 from trident.gateway.edge.errors import api_error_of
 from trident.gateway.gateway import new_request_id
 from trident.gateway.identity import Identity
@@ -28,7 +28,11 @@ NAME = "inference.GRPCInferenceService"
 _API = "kserve-grpc"
 _MAX_RUNNING = 1024  # requests on one stream; more wait until one of them has ended
 # Streams tell errors by text alone. Triton's clients, ours among them, go by these words.
-_WORDS: dict[type[TridentError], str] = {UnavailableError: "unavailable", QueueFullError: "queue is full"}
+_WORDS: dict[type[TridentError], str] = {
+    UnavailableError: "unavailable",
+    QueueFullError: "queue is full",
+    NotFoundError: "unknown model",
+}
 _log = logging.getLogger(__name__)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trident.gateway.asked import Asked, Outcome
+from trident.gateway.asked import Outcome
 from trident.gateway.config import Deployment
+from trident.gateway.prompt_text import whole_text
 
 Json = dict[str, Any]
 
@@ -43,7 +44,7 @@ def content_of(outcome: Outcome) -> tuple[str, str]:
     """What was asked and what was answered, as text."""
     completion = outcome.completion
     answers = [] if completion is None else [completion.text, *(other.text for other in completion.others)]
-    return _storable(_prompt_text(outcome.asked)), _storable("\n".join(answers))
+    return _storable(whole_text(outcome.asked.prompt)), _storable("\n".join(answers))
 
 
 def _storable(text: str) -> str:
@@ -57,15 +58,3 @@ def _finish_reason(outcome: Outcome) -> str:
     if outcome.is_cancelled:
         return "cancelled"
     return "" if outcome.completion is None else outcome.completion.finish_reason
-
-
-def _prompt_text(asked: Asked) -> str:
-    if isinstance(asked.prompt, str):
-        return asked.prompt
-    return "\n".join(f"{message.get('role', '')}: {_text_of(message.get('content'))}" for message in asked.prompt)
-
-
-def _text_of(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return "" if content is None else str(content)

@@ -84,7 +84,8 @@ def add_content(connection: Connection, rows: Sequence[Row]) -> None:
 def find_request(connection: Connection, tenant: str, request_id: str) -> Row | None:
     """None: there is none, or it is another tenant's."""
     query = select(requests).where(requests.c.request_id == request_id, requests.c.tenant == tenant)
-    return connection.execute(query).mappings().first()
+    row = connection.execute(query).mappings().first()
+    return None if row is None else dict(row)
 
 
 def add_feedback(connection: Connection, row: Row) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import orjson
 from fastapi import Request, Response
 
+from trident.gateway.cache.wish import cache_tags_of, cache_wish_of
 from trident.gateway.asked import Asked, Operation
 from trident.gateway.edge.dependencies import gateway_of, request_id_of
 from trident.gateway.edge.event_stream import EventStream, unless_gone
@@ -19,14 +20,17 @@ from trident.gateway.openai_api.events import StreamHead, error_event
 from trident.gateway.openai_api.generation import Generation
 from trident_client.completion import Completion, Delta
 from trident_client.openai_request import OpenAIRequest
+from trident_client.openai_response import Names
 from trident_client.request import Prompt
+
+WholeBody = Callable[[Sequence[Completion], StreamHead, Names], dict[str, Any]]
 
 
 class Events(Protocol):
     """What makes the events of a stream."""
 
-    def of(self, number: int, delta: Delta) -> bytes:
-        """Of a delta of the prompt with this number."""
+    def of(self, number: int, delta: Delta, names: Names = ...) -> bytes:
+        """Of a delta of the prompt with this number; `names`: texts of its `top_ids`."""
         ...
 
     def end(self) -> bytes:
@@ -65,30 +69,32 @@ def generation_of(
                 asked.sampling,
                 is_streaming=asked.is_streaming,
                 user=asked.user,
+                cache=cache_wish_of(request),
+                cache_tags=cache_tags_of(request),
+                conversation=asked.conversation,
             )
             for number, prompt in enumerate(prompts)
         ],
     )
 
 
-async def answer_whole(
-    request: Request, generation: Generation, model: str, body: Callable[[Sequence[Completion], StreamHead], Any]
-) -> Response:
+async def answer_whole(request: Request, generation: Generation, model: str, body: WholeBody) -> Response:
     """One JSON body, made by `body`. A client that leaves frees its slot.
 
     Raises:
         TridentError: the generation was refused, or failed.
     """
 
-    async def complete() -> list[Completion]:
+    async def complete() -> tuple[list[Completion], Names]:
         try:
             await generation.start()
-            return await generation.completions()
+            completions = await generation.completions()
         finally:
             await generation.close()
+        return completions, await generation.names(*(each for one in completions for each in (one, *one.others)))
 
-    completions = await unless_gone(request, complete())
-    content = orjson.dumps(body(completions, _head(request, generation, model)))
+    completions, names = await unless_gone(request, complete())
+    content = orjson.dumps(body(completions, _head(request, generation, model), names))
     return Response(content, headers=dict(generation.headers()), media_type="application/json")
 
 
@@ -105,7 +111,8 @@ async def answer_in_events(
 
     async def pieces() -> AsyncIterator[bytes]:
         async for number, delta in generation.deltas():
-            if piece := made.of(number, delta):
+            piece = made.of(number, delta, await generation.names(delta)) if delta.top_ids else made.of(number, delta)
+            if piece:
                 yield piece
         yield made.end()
 

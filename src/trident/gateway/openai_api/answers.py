@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 _EXACT = ConfigDict(extra="forbid")
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -64,13 +64,18 @@ class AnswerMessage(_Part):
     tool_calls: list[ToolCall] | None = None
 
 
-class TokenLogProb(_Part):
-    """Of one generated token."""
+class TopLogProb(_Part):
+    """Of a token that might have been."""
 
     token: str
     logprob: float
     bytes: list[int]
-    top_logprobs: list[Any] = Field(max_length=0)
+
+
+class TokenLogProb(TopLogProb):
+    """Of one generated token."""
+
+    top_logprobs: list[TopLogProb]
 
 
 class ChatLogProbs(_Part):
@@ -106,7 +111,7 @@ class TextLogProbs(_Part):
 
     tokens: list[str]
     token_logprobs: list[float]
-    top_logprobs: None
+    top_logprobs: list[dict[str, float]] | None
     text_offset: list[int]
 
 

@@ -34,6 +34,7 @@ _ANSWERS, _FAILURES = "answers.jsonl", "failures.jsonl"
 _UNASKED = {
     "cancelled": "the batch was cancelled before this request was answered",
     "expired": "the batch's completion window ended before this request was answered",
+    "revoked": "the key that made the batch was revoked before this request was answered",
 }
 
 
@@ -104,7 +105,7 @@ class BatchRun:
                     await asyncio.to_thread(file.close)
 
     async def _work(self) -> None:
-        if reason := self._reason_to_stop(self._row):
+        if reason := await self._reason_to_stop(self._row):
             await self._cut_short(reason)
             return
         if self._row.status == "validating" and not await self._check():
@@ -151,14 +152,16 @@ class BatchRun:
             response = {"status_code": reply.status, "request_id": reply.request_id, "body": reply.body}
             self._write(number, line, fields["custom_id"], is_answer=reply.status == 200, response=response)
 
-    async def _cut_short(self, status: str) -> None:
+    async def _cut_short(self, reason: str) -> None:
         """What is answered stays, and every other line is told why it was not."""
+        status = "expired" if reason == "expired" else "cancelled"
+        self._row = await self._store.beat(self._row.id, self._runner, {})  # what a cancelled write may have changed
         if self._row.total:
             await self._open()
             with (self._folder / INPUT).open("rb") as file:
                 for number, line in self._unanswered(lines_of(file, self._max_line_bytes)):
                     fields = read_request(line, self._row.endpoint)
-                    error = {"code": f"batch_{status}", "message": _UNASKED[status]}
+                    error = {"code": f"batch_{status}", "message": _UNASKED[reason]}
                     self._write(number, line, fields["custom_id"], is_answer=False, error=error)
                     await asyncio.sleep(0)
         await self._end(status)
@@ -221,13 +224,15 @@ class BatchRun:
                 if file is not None:
                     await asyncio.to_thread(file.sync)
             row = await self._store.beat(self._row.id, self._runner, self._counts())
-            if not is_ending and (reason := self._reason_to_stop(row)):
+            if not is_ending and (reason := await self._reason_to_stop(row)):
                 return reason
 
-    def _reason_to_stop(self, row: Row[Any]) -> str:
+    async def _reason_to_stop(self, row: Row[Any]) -> str:
         if row.status == "cancelling":
             return "cancelled"
-        return "expired" if row.status != "finalizing" and self._clock() >= row.expires_at else ""
+        if row.status != "finalizing" and self._clock() >= row.expires_at:
+            return "expired"
+        return "revoked" if await self._store.is_revoked(row) else ""
 
     def _counts(self) -> Json:
         if self._answers is None or self._failures is None:

@@ -21,12 +21,14 @@ from starlette.types import ASGIApp
 from trident.errors import TridentError
 from trident.gateway.config import GatewayConfig
 from trident.gateway.openai_api.batch_client import BatchClient
+from trident.gateway.openai_api.batch_object import identity_of_batch
 from trident.gateway.openai_api.batch_run import BatchRun
-from trident.gateway.openai_api.batch_store import BatchStore, LeaseLostError, identity_of_batch
+from trident.gateway.openai_api.batch_store import BatchStore, LeaseLostError
 from trident.gateway.openai_api.file_store import FileStore
 
 PRIORITY = 5  # the last of the engine's: whoever waits for an answer goes before
 _BEATS_OF_LEASE = 4
+_MAX_BEAT_S = 1.0  # clients look how far a batch is
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,7 @@ class BatchRunner:
         self._folder = config.server.data / "batches"
         self._name = uuid4().hex
         self._room = asyncio.Semaphore(config.storage.batch_concurrency)
-        self._beat_s = config.storage.batch_lease_s / _BEATS_OF_LEASE
+        self._beat_s = min(_MAX_BEAT_S, config.storage.batch_lease_s / _BEATS_OF_LEASE)
         self._runs: dict[str, tuple[str, asyncio.Task[None]]] = {}  # tenant and run, by batch
         self._seen: dict[str, tuple[Any, float]] = {}  # (runner, beat) of the others' batches, and since when
         self._loop: asyncio.Task[None] | None = None
@@ -65,7 +67,7 @@ class BatchRunner:
                 await self._claim()
             except TridentError as exc:
                 _log.warning("batches: %s", exc.message)
-            await asyncio.sleep(min(1.0, self._beat_s))
+            await asyncio.sleep(self._beat_s)
 
     async def _claim(self) -> None:
         rows = await self._store.unfinished()

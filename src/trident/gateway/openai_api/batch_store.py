@@ -10,23 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from trident.errors import InvalidRequestError, NotFoundError
 from trident.gateway.database import Database
-from trident.gateway.identity import Identity, Limits
+from trident.gateway.identity import Identity
+from trident.gateway.key_table import find_key
+from trident.gateway.openai_api.batch_object import ACTIVE, batch_object, identity_json
 from trident.gateway.openai_api.file_store import DAY_S, FileStore, NewFile
 from trident.gateway.openai_api.pages import list_object, page_of
 from trident.gateway.openai_api.stored_tables import batches
 
 Json = dict[str, Any]
 WINDOW_S = 24 * 3600
-ACTIVE = ("validating", "in_progress", "finalizing", "cancelling")
-_TIMES = (
-    "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at",
-)  # fmt: skip
 
 
 class LeaseLostError(Exception):
@@ -64,7 +61,7 @@ class BatchStore:
             "status": "validating",
             "endpoint": endpoint,
             "input_file_id": input_file_id,
-            "identity": _identity_json(identity),
+            "identity": identity_json(identity),
             "metadata": dict(metadata),
             "times": {},
             "errors": [],
@@ -94,7 +91,7 @@ class BatchStore:
         query = select(batches.c.id).where(batches.c.id == batch_id)
         return await self._database.run(lambda connection: connection.execute(query).one_or_none() is not None)
 
-    async def list(self, tenant: str, after: str | None, limit: int) -> Json:
+    async def page(self, tenant: str, after: str | None, limit: int) -> Json:
         """A page of the tenant's, newest first; errors as of `page_of`."""
         rows, has_more = await self._database.run(
             lambda connection: page_of(connection, batches, {"tenant": tenant}, after=after, limit=limit, order="desc")
@@ -159,6 +156,11 @@ class BatchStore:
         values = {"beat": batches.c.beat + 1, **counts}
         return await self._database.run(lambda connection: _write(connection, batch_id, runner, values))
 
+    async def is_revoked(self, row: Row[Any]) -> bool:
+        """Whether the key that made it was; what came with a provider's token, or without a key, cannot be."""
+        key = await self._database.run(lambda connection: find_key(connection, row.identity["key_id"]))
+        return key is not None and key.tenant == row.tenant and key.revoked_at is not None
+
     async def advance(self, batch_id: str, runner: str, status: str, **values: Any) -> Row[Any]:
         """The next status, and the time of it; one that is being cancelled stays so. Errors as of `beat`."""
 
@@ -198,58 +200,6 @@ class BatchStore:
 
     def _timed(self, row: Row[Any], status: str) -> Json:
         return {**row.times, f"{status}_at": row.times.get(f"{status}_at", int(self._clock()))}
-
-
-def new_batch_id() -> str:
-    """Nobody can guess it."""
-    return f"batch_{uuid4().hex}"
-
-
-def identity_of_batch(row: Row[Any], priority: int) -> Identity:
-    """In whose name its lines are asked, behind who waits for an answer."""
-    kept = row.identity
-    return Identity(
-        row.tenant,
-        kept["key_id"],
-        models=None if kept["models"] is None else frozenset(kept["models"]),
-        endpoints=None if kept["endpoints"] is None else frozenset(kept["endpoints"]),
-        groups=frozenset(kept["groups"]),
-        key_limits=Limits.model_validate(kept["key_limits"]),
-        tenant_limits=Limits.model_validate(kept["tenant_limits"]),
-        priority=priority,
-    )
-
-
-def batch_object(row: Row[Any]) -> Json:
-    """As the API shows it."""
-    has_ended = row.status not in ACTIVE
-    return {
-        "id": row.id,
-        "object": "batch",
-        "endpoint": row.endpoint,
-        "errors": {"object": "list", "data": row.errors} if row.errors else None,
-        "input_file_id": row.input_file_id,
-        "completion_window": "24h",
-        "status": row.status,
-        "output_file_id": row.output_file_id if has_ended else None,
-        "error_file_id": row.error_file_id if has_ended else None,
-        "created_at": int(row.created_at),
-        "expires_at": int(row.expires_at),
-        **{name: row.times.get(name) for name in _TIMES},
-        "request_counts": {"total": row.total, "completed": row.completed, "failed": row.failed},
-        "metadata": row._mapping["metadata"] or None,
-    }
-
-
-def _identity_json(identity: Identity) -> Json:
-    return {
-        "key_id": identity.key_id,
-        "models": None if identity.models is None else sorted(identity.models),
-        "endpoints": None if identity.endpoints is None else sorted(identity.endpoints),
-        "groups": sorted(identity.groups),
-        "key_limits": identity.key_limits.model_dump(),
-        "tenant_limits": identity.tenant_limits.model_dump(),
-    }
 
 
 def _row(connection: Connection, batch_id: str) -> Row[Any]:

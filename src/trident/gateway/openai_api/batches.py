@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from trident.errors import InvalidRequestError, NotFoundError
 from trident.gateway.edge.dependencies import gateway_of, identity_of
 from trident.gateway.identity import Endpoint, Identity
+from trident.gateway.openai_api.batch_object import batch_object, new_batch_id
 from trident.gateway.openai_api.batch_run import INPUT
 from trident.gateway.openai_api.batch_runner import work_folder
-from trident.gateway.openai_api.batch_store import batch_object, new_batch_id
-from trident.gateway.openai_api.files import expires_after
-from trident.gateway.openai_api.reading import read_object
-from trident.gateway.openai_api.stored_bodies import answer, check_fields, metadata_of, text_of
+from trident.gateway.openai_api.files import MAX_EXPIRES_S, MIN_EXPIRES_S
+from trident.gateway.openai_api.reading import body_in_document, check_shape, read_object
+from trident.gateway.openai_api.stored_bodies import answer, metadata_of
 
 router = APIRouter(tags=["OpenAI"])
 Caller = Annotated[Identity, Depends(identity_of("batches"))]
@@ -26,23 +27,37 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
 }
-_FIELDS = ("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after")
 
 
-@router.post("/v1/batches")
+class ExpiresAfter(BaseModel):
+    """Of the files with its answers."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    anchor: Literal["created_at"]
+    seconds: int = Field(ge=MIN_EXPIRES_S, le=MAX_EXPIRES_S)
+
+
+class BatchBody(BaseModel):
+    """Of `/v1/batches`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    input_file_id: str
+    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
+    completion_window: Literal["24h"]
+    metadata: dict[str, str] | None = Field(None, max_length=16)
+    output_expires_after: ExpiresAfter | None = None
+
+
+@router.post("/v1/batches", openapi_extra=body_in_document(BatchBody))
 async def create_batch(request: Request, identity: Caller) -> Response:
     """Ask for all lines of an uploaded file, within 24 hours, behind who waits for an answer."""
     gateway = gateway_of(request)
     body = await read_object(request)
-    check_fields(body, _FIELDS)
-    endpoint = _endpoint(body, identity)
-    if (window := text_of(body, "completion_window", is_required=True)) != "24h":
-        raise InvalidRequestError(f"completion_window must be '24h', got '{window}'", param="completion_window")
-    metadata, output_expires_s = (
-        metadata_of(body),
-        expires_after(body.get("output_expires_after"), "output_expires_after"),
-    )
-    file_id = text_of(body, "input_file_id", is_required=True) or ""
+    check_shape(BatchBody, body)
+    endpoint, file_id, metadata = body["endpoint"], body["input_file_id"], metadata_of(body)
+    identity.check_endpoint(ENDPOINTS[endpoint])
     path = await _input_path(request, identity, file_id)
     batch_id = new_batch_id()
     folder = work_folder(gateway.config.server.data, batch_id)
@@ -53,7 +68,7 @@ async def create_batch(request: Request, identity: Caller) -> Response:
         endpoint=endpoint,
         input_file_id=file_id,
         metadata=metadata,
-        output_expires_s=output_expires_s,
+        output_expires_s=(body.get("output_expires_after") or {}).get("seconds"),
     )
     return answer(batch_object(row))
 
@@ -66,7 +81,7 @@ async def list_batches(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
     """The tenant's batches, newest first."""
-    return answer(await gateway_of(request).stored.batches.list(identity.tenant, after, limit))
+    return answer(await gateway_of(request).stored.batches.page(identity.tenant, after, limit))
 
 
 @router.get("/v1/batches/{batch_id}")
@@ -79,14 +94,6 @@ async def get_batch(request: Request, identity: Caller, batch_id: str) -> Respon
 async def cancel_batch(request: Request, identity: Caller, batch_id: str) -> Response:
     """Stop it; what is answered by then is in its output file."""
     return answer(batch_object(await gateway_of(request).stored.batches.cancel(identity.tenant, batch_id)))
-
-
-def _endpoint(body: dict[str, Any], identity: Identity) -> str:
-    endpoint = text_of(body, "endpoint", is_required=True) or ""
-    if endpoint not in ENDPOINTS:
-        raise InvalidRequestError(f"endpoint must be one of {', '.join(ENDPOINTS)}, got '{endpoint}'", param="endpoint")
-    identity.check_endpoint(ENDPOINTS[endpoint])
-    return endpoint
 
 
 async def _input_path(request: Request, identity: Identity, file_id: str) -> Path:

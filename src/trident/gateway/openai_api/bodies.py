@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema, create_model
 
-from trident_client.openai_fields import EXTRAS, INTEGERS, MAX_CHOICES, MAX_STOPS, NUMBERS
+from trident_client.openai_fields import EXTRAS, INTEGERS, MAX_CHOICES, MAX_STOPS, MOST_COMPLETION_LOGPROBS, NUMBERS
 from trident_client.sampling import PARAMETERS
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -195,7 +195,7 @@ class _Chat(_Sampled):
     reasoning_effort: Literal["medium"] | None = None
     tool_choice: _described(Literal["none", "auto", "required"] | ToolChoice | None) = None  # type: ignore[valid-type]
     tools: list[Tool] | None = Field(None, max_length=128)
-    top_logprobs: Literal[0] | None = None
+    top_logprobs: int | None = _within("top_logprobs")
     verbosity: Literal["medium"] | None = None
 
 
@@ -203,7 +203,7 @@ class _Completion(_Sampled):
     prompt: _described(str | list[str] | list[Id] | list[list[Id]])  # type: ignore[valid-type]
     best_of: int | None = Field(None, ge=1, le=MAX_CHOICES)
     echo: bool | None = None
-    logprobs: Literal[0] | None = None
+    logprobs: int | None = Field(None, ge=0, le=MOST_COMPLETION_LOGPROBS)
     suffix: Literal[""] | None = None
 
 

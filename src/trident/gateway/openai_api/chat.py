@@ -17,7 +17,7 @@ from trident.gateway.openai_api.reading import body_in_document, check_shape, re
 from trident.gateway.openai_api.refusals import in_openai_words
 from trident_client.completion import Completion
 from trident_client.openai_request import read_chat
-from trident_client.openai_response import chat_body
+from trident_client.openai_response import Names, chat_body
 from trident_client.sampling import Sampling
 
 router = APIRouter(tags=["OpenAI"])
@@ -39,8 +39,10 @@ async def create_chat_completion(
         asked = await with_length(request, identity, model, asked)
     generation = generation_of(request, identity, "chat", model, asked, asked.prompts)
 
-    def whole(completions: Sequence[Completion], head: StreamHead) -> dict[str, Any]:
-        return chat_body(completions[0], model, head.created, forced=asked.forced, fingerprint=head.fingerprint)
+    def whole(completions: Sequence[Completion], head: StreamHead, names: Names) -> dict[str, Any]:
+        return chat_body(
+            completions[0], model, head.created, forced=asked.forced, fingerprint=head.fingerprint, names=names
+        )
 
     with in_openai_words(asked, "messages"):
         if asked.is_streaming:

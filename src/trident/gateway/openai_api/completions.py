@@ -18,7 +18,7 @@ from trident.gateway.openai_api.reading import body_in_document, check_shape, re
 from trident.gateway.openai_api.refusals import in_openai_words
 from trident_client.completion import Completion
 from trident_client.openai_request import TokenIds, read_completion
-from trident_client.openai_response import completion_body
+from trident_client.openai_response import Names, completion_body
 from trident_client.sampling import Sampling
 
 router = APIRouter(tags=["OpenAI"])
@@ -43,7 +43,7 @@ async def create_completion(
     echoes = tuple(texts) if asked.is_echoing else ()
     generation = generation_of(request, identity, "text_completion", model, asked, texts)
 
-    def whole(completions: Sequence[Completion], head: StreamHead) -> dict[str, Any]:
+    def whole(completions: Sequence[Completion], head: StreamHead, names: Names) -> dict[str, Any]:
         return completion_body(
             completions,
             model,
@@ -51,6 +51,7 @@ async def create_completion(
             echoes=echoes,
             num_choices=asked.num_choices,
             fingerprint=head.fingerprint,
+            names=names,
         )
 
     with in_openai_words(asked, "prompt"):

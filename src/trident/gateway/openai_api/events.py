@@ -15,6 +15,7 @@ from trident.gateway.edge.errors import ApiError
 from trident_client.completion import Delta
 from trident_client.openai_request import OpenAIRequest
 from trident_client.openai_response import (
+    Names,
     chat_log_probs,
     completion_log_probs,
     finish_reason_of,
@@ -24,6 +25,7 @@ from trident_client.openai_response import (
 from trident_client.openai_tools import CallPiece, GuidedCalls, call_id
 
 DONE = b"data: [DONE]\n\n"
+_NO_NAMES: Names = {}
 
 
 def error_event(error: ApiError) -> bytes:
@@ -110,8 +112,11 @@ class ChatEvents:
         self._calls: dict[int, GuidedCalls] = {}
         self._tokens = Tokens()
 
-    def of(self, number: int, delta: Delta) -> bytes:
-        """The events that a delta makes, which may be none. `number`: of the prompt, 0 in a chat."""
+    def of(self, number: int, delta: Delta, names: Names = _NO_NAMES) -> bytes:
+        """The events that a delta makes, which may be none.
+
+        `number`: of the prompt, 0 in a chat; `names`: texts of the delta's `top_ids`.
+        """
         index = delta.sequence_index
         events = []
         if index not in self._choices:
@@ -127,7 +132,7 @@ class ChatEvents:
         if self._forced is not None:
             events += [begin + self._piece(index, piece) + self._text_end for piece in self._pieces(index, delta.text)]
         elif delta.log_probs:
-            events.append(begin + b'"content":' + orjson.dumps(delta.text) + self._with_log_probs(delta))
+            events.append(begin + b'"content":' + orjson.dumps(delta.text) + self._with_log_probs(delta, names))
         elif delta.text:
             events.append(begin + b'"content":' + orjson.dumps(delta.text) + self._text_end)
         if delta.tool_calls:
@@ -142,8 +147,8 @@ class ChatEvents:
         """What stands after the last choice."""
         return self._chunks.usage(self._tokens.body()) + DONE if self._includes_usage else DONE
 
-    def _with_log_probs(self, delta: Delta) -> bytes:
-        log_probs = orjson.dumps(chat_log_probs(delta.token_texts, delta.log_probs))
+    def _with_log_probs(self, delta: Delta, names: Names) -> bytes:
+        log_probs = orjson.dumps(chat_log_probs(delta, names))
         return b'},"logprobs":' + log_probs + b',"finish_reason":null' + self._chunks.tail
 
     def _pieces(self, index: int, text: str) -> list[CallPiece]:
@@ -173,8 +178,8 @@ class CompletionEvents:
         self._counts: dict[int, _Count] = {}
         self._tokens = Tokens()
 
-    def of(self, number: int, delta: Delta) -> bytes:
-        """The events that a delta makes, which may be none. `number`: of the prompt."""
+    def of(self, number: int, delta: Delta, names: Names = _NO_NAMES) -> bytes:
+        """The events that a delta makes, which may be none; arguments as in `ChatEvents`."""
         index = number * self._num_choices + delta.sequence_index
         text = delta.text
         if index not in self._choices:
@@ -185,7 +190,7 @@ class CompletionEvents:
         if not (delta.finish_reason or delta.log_probs):
             count.num_text_chars += len(text)
             return begin + orjson.dumps(text) + self._text_end if text else b""
-        log_probs = completion_log_probs(delta.token_texts, delta.log_probs, count.num_text_chars)
+        log_probs = completion_log_probs(delta, count.num_text_chars, names)
         count.num_text_chars += len(text)
         if delta.finish_reason:
             self._tokens.add(number, delta, count)

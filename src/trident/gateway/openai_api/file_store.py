@@ -128,7 +128,7 @@ class FileStore:
             raise NotFoundError(f"there is no file '{file_id[:64]}'", param="file_id", code="file_not_found")
         return row
 
-    async def list(self, tenant: str, purpose: str | None, after: str | None, limit: int, order: Order) -> Json:
+    async def page(self, tenant: str, purpose: str | None, after: str | None, limit: int, order: Order) -> Json:
         """A page of the tenant's; errors as of `page_of`."""
         conditions = {"tenant": tenant, **({} if purpose is None else {"purpose": purpose})}
         kept = files.c.expires_at > self._clock()

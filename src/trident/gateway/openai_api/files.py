@@ -16,14 +16,25 @@ from trident.gateway.openai_api.file_store import NewFile, file_object
 from trident.gateway.openai_api.pages import Order
 from trident.gateway.openai_api.stored_bodies import answer
 
-router = APIRouter()
+router = APIRouter(tags=["OpenAI"])
 Tenant = Annotated[Identity, Depends(identity_of("files"))]
 # Only a batch reads files here; the others are kept for who uploaded them.
 PURPOSES = ("assistants", "batch", "evals", "fine-tune", "user_data", "vision")
 MIN_EXPIRES_S, MAX_EXPIRES_S = 3600, 30 * 86_400
+_FORM: dict[str, Any] = {
+    "type": "object",
+    "required": ["file", "purpose"],
+    "properties": {
+        "file": {"type": "string", "format": "binary"},
+        "purpose": {"enum": [*PURPOSES]},
+        "expires_after[anchor]": {"enum": ["created_at"]},
+        "expires_after[seconds]": {"type": "integer", "minimum": MIN_EXPIRES_S, "maximum": MAX_EXPIRES_S},
+    },
+}
+_IN_DOCUMENT = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
 
 
-@router.post("/v1/files")
+@router.post("/v1/files", openapi_extra=_IN_DOCUMENT)
 async def create_file(request: Request, identity: Tenant) -> Response:
     """Upload a file, of at most `server.max_file_bytes`."""
     gateway = gateway_of(request)
@@ -52,7 +63,7 @@ async def list_files(
     order: Order = "desc",
 ) -> Response:
     """The tenant's files, newest first."""
-    return answer(await gateway_of(request).stored.files.list(identity.tenant, purpose, after, limit, order))
+    return answer(await gateway_of(request).stored.files.page(identity.tenant, purpose, after, limit, order))
 
 
 @router.get("/v1/files/{file_id}")
@@ -61,7 +72,7 @@ async def get_file(request: Request, identity: Tenant, file_id: str) -> Response
     return answer(file_object(await gateway_of(request).stored.files.get(identity.tenant, file_id)))
 
 
-@router.get("/v1/files/{file_id}/content")
+@router.get("/v1/files/{file_id}/content", response_class=FileResponse)
 async def get_content(request: Request, identity: Tenant, file_id: str) -> FileResponse:
     """Its bytes."""
     store = gateway_of(request).stored.files
@@ -79,23 +90,6 @@ async def delete_file(request: Request, identity: Tenant, file_id: str) -> Respo
     return answer({"id": file_id, "object": "file", "deleted": True})
 
 
-def expires_after(value: Any, param: str) -> int | None:
-    """Seconds of `{"anchor": "created_at", "seconds": ...}`, or None for null.
-
-    Raises:
-        InvalidRequestError: it is something else.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, Mapping) or set(value) - {"anchor", "seconds"} or value.get("anchor") != "created_at":
-        raise InvalidRequestError(f'{param} must be {{"anchor": "created_at", "seconds": ...}}', param=param)
-    seconds = value.get("seconds")
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or not MIN_EXPIRES_S <= seconds <= MAX_EXPIRES_S:
-        where = f"{param}.seconds"
-        raise InvalidRequestError(f"{where} must be an integer, {MIN_EXPIRES_S} to {MAX_EXPIRES_S}", param=where)
-    return seconds
-
-
 def _purpose(fields: Mapping[str, str]) -> str:
     purpose = fields.get("purpose")
     if purpose is None:
@@ -109,5 +103,14 @@ def _expires_s(fields: Mapping[str, str]) -> int | None:
     anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return None
-    number = int(seconds) if seconds is not None and seconds.isascii() and seconds.isdigit() else seconds
-    return expires_after({"anchor": anchor, "seconds": number}, "expires_after")
+    if anchor != "created_at":
+        raise InvalidRequestError("expires_after[anchor] must be 'created_at'", param="expires_after.anchor")
+    if seconds is None or not seconds.isascii() or not seconds.isdigit() or not _is_lifetime(int(seconds[:9])):
+        raise InvalidRequestError(
+            f"expires_after[seconds] must be {MIN_EXPIRES_S} to {MAX_EXPIRES_S}", param="expires_after.seconds"
+        )
+    return int(seconds)
+
+
+def _is_lifetime(seconds: int) -> bool:
+    return MIN_EXPIRES_S <= seconds <= MAX_EXPIRES_S

@@ -12,6 +12,7 @@ from trident.gateway.asked import Asked
 from trident.gateway.exchange import Exchange
 from trident.gateway.gateway import Gateway
 from trident_client.completion import Completion, Delta
+from trident_client.openai_response import Names
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ class Generation:
 
     def __init__(self, gateway: Gateway, asked: Sequence[Asked]) -> None:
         self._gateway = gateway
+        self._model, self._request_id = asked[0].model, asked[0].request_id
         self._exchanges = [gateway.exchange(each) for each in asked]
         self._open: list[Exchange] = []
 
@@ -77,6 +79,13 @@ class Generation:
                 if each.finish_reason == "cancelled":
                     raise _cancelled()
         return completions
+
+    async def names(self, *answers: Delta | Completion) -> Names:
+        """The texts of the likeliest tokens that they tell by their ids."""
+        ids = {token_id for answer in answers for row in answer.top_ids for token_id in row if token_id >= 0}
+        if not ids:
+            return {}
+        return await self._gateway.text_models.names(self._model, self._request_id, sorted(ids))
 
     async def _enter(self, exchange: Exchange) -> None:
         await exchange.__aenter__()

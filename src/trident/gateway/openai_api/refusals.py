@@ -47,5 +47,7 @@ def _name(error: InvalidRequestError, request: OpenAIRequest, prompt_field: str)
     if field in _GUIDES:
         field = "response_format" if request.forced is None else "tools"
     field = _FIELDS.get(field, field)
+    if field == "top_logprobs" and prompt_field == "prompt":
+        field = "logprobs"
     error.param = field + found["path"]
     error.args = (field + message[found.end("field") :],)

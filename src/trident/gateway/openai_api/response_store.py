@@ -73,7 +73,7 @@ class ResponseStore:
             query = delete(responses).where(
                 responses.c.id == response_id, responses.c.tenant == tenant, responses.c.expires_at > self._clock()
             )
-            return connection.execute(query).rowcount
+            return int(connection.execute(query).rowcount)
 
         if not await self._database.run(write):
             raise _not_found(response_id)

@@ -18,7 +18,8 @@ from trident.gateway.exchange import Exchange
 from trident.gateway.identity import Identity
 from trident.gateway.openai_api.answering import with_length
 from trident.gateway.openai_api.pages import Order
-from trident.gateway.openai_api.reading import read_object
+from trident.gateway.openai_api.reading import body_in_document, read_object
+from trident.gateway.openai_api.response_body import ResponseBody
 from trident.gateway.openai_api.response_events import ResponseEvents, as_delta
 from trident.gateway.openai_api.response_items import read_items, response_of
 from trident.gateway.openai_api.response_request import (
@@ -39,7 +40,7 @@ Caller = Annotated[Identity, Depends(identity_of("responses"))]
 _CANCEL_S, _LOOK_S = 5.0, 0.05  # how long a cancel may take to be seen, and how often it is looked for
 
 
-@router.post("/v1/responses")
+@router.post("/v1/responses", openapi_extra=body_in_document(ResponseBody))
 async def create_response(request: Request, identity: Caller) -> Response:
     """The answer to an input, whole or as server-sent events; stored unless `store` is false."""
     asked = read_response(await read_object(request))
@@ -70,7 +71,7 @@ async def create_response(request: Request, identity: Caller) -> Response:
         return await _whole(request, identity, asked, items, exchange, events)
 
 
-@router.post("/v1/responses/input_tokens")
+@router.post("/v1/responses/input_tokens", openapi_extra=body_in_document(ResponseBody))
 async def count_input_tokens(request: Request, identity: Caller) -> Response:
     """How many tokens an input has, as the model reads it."""
     body = await read_object(request)

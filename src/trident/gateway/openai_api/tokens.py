@@ -16,6 +16,7 @@ from trident.gateway.identity import Identity
 from trident.gateway.openai_api.answers import Detokenized, Tokenized, answers
 from trident.gateway.openai_api.bodies import DetokenizeBody, TokenizeBody
 from trident.gateway.openai_api.reading import Json, body_in_document, check_shape, read_object
+from trident_client.request import Messages
 
 router = APIRouter(tags=["tokens"])
 _Work = Callable[[Request, Json], Coroutine[Any, Any, dict[str, Any]]]
@@ -39,10 +40,10 @@ async def detokenize(request: Request, identity: Annotated[Identity, Depends(ide
 
 async def _tokenized(request: Request, body: Json) -> dict[str, Any]:
     gateway, model = gateway_of(request), body["model"]
-    prompt, messages = body.get("prompt"), body.get("messages")
-    if (prompt is None) == (messages is None):
+    given: list[str | Messages] = [body[name] for name in ("prompt", "messages") if body.get(name) is not None]
+    if len(given) != 1:
         raise InvalidRequestError("send one of prompt and messages", param="prompt", code="missing_required_parameter")
-    is_chat = messages is not None
+    is_chat = body.get("messages") is not None
     for name in ("tools", "chat_template_kwargs", "add_generation_prompt") if not is_chat else ("add_special_tokens",):
         if body.get(name):
             raise InvalidRequestError(f"{name} does not go with {'messages' if is_chat else 'prompt'}", param=name)
@@ -52,7 +53,7 @@ async def _tokenized(request: Request, body: Json) -> dict[str, Any]:
     ids = await gateway.text_models.token_ids(
         model,
         request_id_of(request),
-        messages if is_chat else prompt,
+        given[0],
         tools=body.get("tools"),
         chat_template_kwargs=variables,
         has_special_tokens=is_chat or body.get("add_special_tokens") is not False,

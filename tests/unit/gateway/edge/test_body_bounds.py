@@ -21,7 +21,7 @@ from trident.gateway.edge.errors import add_error_handlers
 from trident.gateway.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
-BOUNDS = Bounds(max_body_bytes=10_000, max_file_bytes=50_000, max_json_depth=8, timeout_s=0.2)
+BOUNDS = Bounds(max_body_bytes=10_000, max_form_bytes=50_000, max_json_depth=8, timeout_s=0.2)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from starlette.middleware import Middleware
 
+from trident.gateway.edge import protocol
 from trident.gateway.edge.body_bounds import BodyBounds, Bounds
 from trident.gateway.edge.envelope import Envelope
 from trident.gateway.edge.errors import add_error_handlers
@@ -25,7 +27,7 @@ GET = b"GET /small HTTP/1.1\r\nhost: gateway\r\n"
 
 
 def made_app() -> FastAPI:
-    bounds = Bounds(max_body_bytes=10_000, max_file_bytes=10_000, max_json_depth=8, timeout_s=0.5)
+    bounds = Bounds(max_body_bytes=10_000, max_form_bytes=10_000, max_json_depth=8, timeout_s=0.5)
     app = FastAPI(middleware=[Middleware(Envelope, Metrics()), Middleware(BodyBounds, bounds)])
     app.state.gateway = SimpleNamespace(
         config=SimpleNamespace(server=SimpleNamespace(heartbeat_s=60.0, write_timeout_s=0.3))
@@ -60,8 +62,8 @@ def made_app() -> FastAPI:
 @asynccontextmanager
 async def serving(app, max_connections: int = 100, head_s: float = 0.5):
     """The app behind the protocol, on a free port."""
-    protocol = bounded_protocol(ConnectionBounds(max_connections, head_s))
-    config = uvicorn.Config(app, http=protocol, ws="none", log_config=None, access_log=False, timeout_keep_alive=60)
+    bounded = bounded_protocol(ConnectionBounds(max_connections, head_s))
+    config = uvicorn.Config(app, http=bounded, ws="none", log_config=None, access_log=False, timeout_keep_alive=60)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     running = asyncio.create_task(server._serve([listener]))
@@ -137,6 +139,26 @@ async def test_a_head_that_does_not_come_to_its_end_closes_the_connection(piece)
         assert await said_to(port, GET + b"x-slow: ", *[piece] * 12, pause_s=0.1) == b""
 
 
+async def test_a_body_may_be_larger_than_a_head_and_the_next_request_comes_on_the_same_connection():
+    body = b"POST /small HTTP/1.1\r\nhost: gateway\r\ncontent-length: 9000\r\n\r\n" + b"1" * 9000
+    async with serving(made_app()) as port:
+        answer = await said_to(port, *[body[:5000], body[5000:]] * 9, GET + b"connection: close\r\n\r\n", pause_s=0.01)
+    assert answer.count(b" 200 OK") == 10
+
+
+async def test_empty_lines_between_two_requests_do_not_keep_a_connection_open():
+    async with serving(made_app()) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET + b"\r\n")
+        await reader.readuntil(b"answered")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(12):
+                writer.write(b"\r\n")
+                await asyncio.sleep(0.1)
+            await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+
+
 async def test_a_connection_that_says_nothing_is_closed():
     async with serving(made_app()) as port:
         assert await said_to(port) == b""
@@ -146,6 +168,18 @@ async def test_a_body_that_does_not_come_to_its_end_is_408():
     async with serving(made_app()) as port:
         answer = await said_to(port, b"POST /small HTTP/1.1\r\nhost: gateway\r\ncontent-length: 100\r\n\r\n{")
     assert (status_of(answer), error_of(answer)["code"]) == (408, "request_timeout")
+
+
+@pytest.mark.parametrize(("piece", "is_taken"), [(b"x" * 700, True), (b"x" * 7, False)], ids=["steady", "trickling"])
+async def test_a_form_may_take_its_time_as_long_as_it_comes(monkeypatch, piece, is_taken):
+    monkeypatch.setattr(protocol, "_GRACE_S", 0.0)
+    monkeypatch.setattr(protocol, "_MIN_BODY_RATE", 1000)
+    head = b"POST /small HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\ncontent-type: multipart/form-data\r\n"
+    length = b"content-length: %d\r\n\r\n" % (10 * len(piece))
+    async with serving(made_app(), head_s=0.3) as port:
+        answer = await said_to(port, head + length, *[piece] * 10, pause_s=0.1)
+    assert (answer != b"") == is_taken
+    assert answer.endswith(b"7000") == is_taken
 
 
 async def test_a_connection_may_idle_between_two_requests_longer_than_a_head_may_take():

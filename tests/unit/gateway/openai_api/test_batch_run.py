@@ -14,16 +14,12 @@ from trident.errors import NotFoundError, SettingsError
 from trident.gateway.config import Storage
 from trident.gateway.database import Database
 from trident.gateway.identity import Identity, Limits
+from trident.gateway.key_table import add_key, revoke_key
+from trident.gateway.keys import ApiKey
 from trident.gateway.openai_api.batch_client import Reply
+from trident.gateway.openai_api.batch_object import batch_object, identity_of_batch, new_batch_id
 from trident.gateway.openai_api.batch_run import INPUT, BatchRun
-from trident.gateway.openai_api.batch_store import (
-    WINDOW_S,
-    BatchStore,
-    LeaseLostError,
-    batch_object,
-    identity_of_batch,
-    new_batch_id,
-)
+from trident.gateway.openai_api.batch_store import WINDOW_S, BatchStore, LeaseLostError
 from trident.gateway.openai_api.file_store import FileStore
 
 CHAT = "/v1/chat/completions"
@@ -38,6 +34,7 @@ class Bench:
 
     def __init__(self, folder, database):
         self.now = 1000.0
+        self.database = database
         self.folder = folder
         self.files = FileStore(database, folder / "files", Storage(), clock=lambda: self.now)
         self.store = BatchStore(database, self.files, 30, clock=lambda: self.now)
@@ -68,6 +65,14 @@ class Bench:
             claimed, runner, self.folder / row.id, store=self.store, files=self.files, ask=self.ask,
             room=asyncio.Semaphore(3), num_at_once=3, max_line_bytes=1000, beat_s=0.01, clock=lambda: self.now,
         ).run()  # fmt: skip
+
+    async def hangs(self, task):
+        """Until the run hangs at `hang_at`, or ends because that line was answered before."""
+
+        async def does():
+            return self.asked[self.hang_at] > 0 or task.done()
+
+        await until(does)
 
     async def row(self, row):
         return await self.store.get("acme", row.id)
@@ -110,7 +115,7 @@ def test_every_line_is_in_one_of_two_files_and_in_order(tmp_path):
     run(check())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(0, 11), max_size=3))
 def test_a_batch_that_is_killed_again_and_again_is_complete_and_nothing_is_there_twice(tmp_path_factory, stops):
     """A line is asked again only when its answer had not come."""
@@ -121,8 +126,7 @@ def test_a_batch_that_is_killed_again_and_again_is_complete_and_nothing_is_there
             for number, stop in enumerate(stops):
                 bench.hang_at = stop
                 task = asyncio.ensure_future(bench.run(await bench.row(row), f"runner{number}"))
-                while bench.asked[stop] == 0 and not task.done():
-                    await asyncio.sleep(0.001)
+                await bench.hangs(task)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
                 bench.asked[stop] = 0
@@ -239,8 +243,7 @@ def test_a_runner_that_lost_its_lease_stops(tmp_path):
             row = await bench.create(3)
             bench.hang_at = 1
             task = asyncio.ensure_future(bench.run(row))
-            while bench.asked[1] == 0:
-                await asyncio.sleep(0.001)
+            await bench.hangs(task)
             await bench.store.claim(await bench.row(row), "thief")
             with pytest.raises(LeaseLostError):
                 await task
@@ -257,8 +260,7 @@ def test_two_processes_never_write_the_same_answers(tmp_path):
             row = await bench.create(3)
             bench.hang_at = 1
             task = asyncio.ensure_future(bench.run(row))
-            while bench.asked[1] == 0:
-                await asyncio.sleep(0.001)
+            await bench.hangs(task)
             with pytest.raises(SettingsError):
                 await bench.run(await bench.row(row), "thief")
             with pytest.raises(LeaseLostError):
@@ -275,6 +277,27 @@ def test_a_batch_asks_in_its_makers_name_and_behind_who_waits(tmp_path):
             assert identity.priority == 5
             for name in ("tenant", "key_id", "models", "endpoints", "groups", "key_limits", "tenant_limits"):
                 assert getattr(identity, name) == getattr(OWNER, name)
+
+    run(check())
+
+
+def test_a_batch_whose_key_is_revoked_asks_no_more(tmp_path):
+    """What was answered before is there."""
+
+    async def check():
+        async with bench_in(tmp_path) as bench:
+            key = ApiKey(OWNER.key_id, OWNER.tenant, "night", b"\0" * 32, created_at=1.0)
+            await bench.database.run(lambda connection: add_key(connection, key))
+            row = await bench.create(4)
+            bench.hang_at = 3
+            task = asyncio.ensure_future(bench.run(row))
+            await bench.hangs(task)
+            await bench.database.run(lambda connection: revoke_key(connection, OWNER.key_id, 2.0))
+            await task
+            shown = batch_object(await bench.row(row))
+            assert (shown["status"], shown["request_counts"]["completed"]) == ("cancelled", 3)
+            (failure,) = await bench.lines(shown["error_file_id"])
+            assert "revoked" in failure["error"]["message"]
 
     run(check())
 

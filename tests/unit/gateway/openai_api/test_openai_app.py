@@ -171,6 +171,31 @@ def test_an_answer_that_was_cancelled_is_an_error_when_it_is_whole_too(tmp_path)
     run(check())
 
 
+class Names:
+    """In place of `TextModels`."""
+
+    async def names(self, model, request_id, token_ids):
+        return {token_id: f"<{token_id}>".encode() for token_id in token_ids}
+
+
+def test_the_likeliest_tokens_have_texts_whole_and_streamed(tmp_path):
+    last = Delta("a", "stop", log_probs=(-1.0,), token_texts=(b"a",), top_ids=((5, 6),), top_log_probs=((-1.0, -2.0),))
+
+    async def check():
+        async with sdk(tmp_path, last) as (client, gateway):
+            gateway.text_models = Names()
+            whole = await ask(client, logprobs=True, top_logprobs=2)
+            stream = [chunk async for chunk in await ask(client, logprobs=True, top_logprobs=2, stream=True)]
+            text = await client.completions.create(model="chat", prompt="x", logprobs=2)
+        streamed = [chunk.choices[0].logprobs.content for chunk in stream if chunk.choices[0].logprobs]
+        for content in (whole.choices[0].logprobs.content, *streamed):
+            assert [(each.token, each.logprob) for each in content[0].top_logprobs] == [("<5>", -1.0), ("<6>", -2.0)]
+        assert len(streamed) == 1
+        assert text.choices[0].logprobs.top_logprobs == [{"<5>": -1.0, "<6>": -2.0}]
+
+    run(check())
+
+
 def test_several_prompts_are_several_requests_and_one_answer(tmp_path):
     async def check():
         async with sdk(tmp_path, *words("a", "b")) as (client, gateway):

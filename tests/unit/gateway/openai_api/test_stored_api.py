@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+import re
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
 
 from tests.unit.gateway.openai_api.stored_app import run, stored_app, until
 from tests.unit.gateway.scripted_upstream import words
 from trident.errors import EngineError
+from trident.gateway.database import Database, metadata
 from trident_client.completion import Delta
 
 HELLO = words("Hel", "lo")
@@ -51,13 +56,14 @@ def test_nobody_sees_what_another_tenant_has_left(tmp_path):
             ids = {"resp": response["id"], "file": batch["input_file_id"], "batch": batch["id"]}
             item_id = response["output"][0]["id"]
             missing = {"resp": f"resp_{MISSING}", "file": f"file-{MISSING}", "batch": f"batch_{MISSING}"}
+            going_on = {"model": "chat", "input": "x", "previous_response_id": "ID"}
             calls = [
                 ("resp", "GET", "/v1/responses/{}", None),
                 ("resp", "DELETE", "/v1/responses/{}", None),
                 ("resp", "POST", "/v1/responses/{}/cancel", {}),
                 ("resp", "GET", "/v1/responses/{}/input_items", None),
-                ("resp", "POST", "/v1/responses", {"model": "chat", "input": "x", "previous_response_id": "ID"}),
-                ("resp", "POST", "/v1/responses/input_tokens", {"model": "chat", "input": "x", "previous_response_id": "ID"}),
+                ("resp", "POST", "/v1/responses", going_on),
+                ("resp", "POST", "/v1/responses/input_tokens", going_on),
                 ("file", "GET", "/v1/files/{}", None),
                 ("file", "GET", "/v1/files/{}/content", None),
                 ("file", "DELETE", "/v1/files/{}", None),
@@ -258,8 +264,8 @@ def test_a_file_is_read_as_it_was_sent_and_gone_when_it_is_deleted(tmp_path):
     [
         ({"purpose": "fun"}, "purpose"),
         ({"expires_after[anchor]": "created_at", "expires_after[seconds]": "60"}, "expires_after.seconds"),
-        ({"expires_after[anchor]": "now", "expires_after[seconds]": "3600"}, "expires_after"),
-        ({"expires_after[seconds]": "3600"}, "expires_after"),
+        ({"expires_after[anchor]": "now", "expires_after[seconds]": "3600"}, "expires_after.anchor"),
+        ({"expires_after[seconds]": "3600"}, "expires_after.anchor"),
         ({"colour": "red"}, "colour"),
     ],
 )
@@ -329,8 +335,9 @@ def test_a_batch_is_answered_and_its_files_are_its_tenants(tmp_path):
         ({"completion_window": None}, "completion_window"),
         ({"endpoint": "/v1/images"}, "endpoint"),
         ({"endpoint": 5}, "endpoint"),
+        ({"metadata": {"a": "x" * 600}}, "metadata"),
         ({"input_file_id": None}, "input_file_id"),
-        ({"metadata": {"a": {}}}, "metadata"),
+        ({"metadata": {"a": {}}}, "metadata.a"),
         ({"output_expires_after": {"anchor": "created_at", "seconds": 1}}, "output_expires_after.seconds"),
         ({"priority": 1}, "priority"),
     ],
@@ -401,3 +408,35 @@ def test_responses_and_files_expire(tmp_path):
             assert not list((tmp_path / "files").iterdir())
 
     run(check())
+
+
+def test_two_gateways_on_one_database_ask_each_line_once(tmp_path):
+    async def check():
+        async with (
+            stored_app(tmp_path, main=HELLO) as (one, client_of),
+            stored_app(tmp_path, main=HELLO) as (two, client_of_two),
+        ):
+            batches = [await make_batch(client_of("a"), 10) for _ in range(3)]
+
+            async def are_done():
+                shown = [(await client_of_two("a").get(f"/v1/batches/{batch['id']}")).json() for batch in batches]
+                return shown if {each["status"] for each in shown} == {"completed"} else None
+
+            assert {each["request_counts"]["completed"] for each in await until(are_done)} == {10}
+            assert len(one.upstreams.asked) + len(two.upstreams.asked) == 30
+
+    run(check())
+
+
+def test_migrations_make_the_tables_that_the_code_declares(tmp_path):
+    """A column or an index that only one of the two knows would be found here."""
+    database = Database(f"sqlite:///{tmp_path / 'gateway.db'}")
+    run(database.start())
+    engine = create_engine(f"sqlite:///{tmp_path / 'gateway.db'}")
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), metadata)
+    engine.dispose()
+    run(database.close())
+    ours = {"responses", "files", "batches"}
+    assert ours <= set(metadata.tables)
+    assert [each for each in found if re.search(rf"['<]({'|'.join(ours)})['>]", repr(each))] == []

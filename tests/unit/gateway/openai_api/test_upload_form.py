@@ -1,6 +1,7 @@
 """Uploaded forms: the file reaches the disk whole however the body is cut; what is wrong is refused by name."""
 
 import io
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ def read(data, cuts=(), max_file_bytes=1 << 20, content_type=TYPE):
     target = io.BytesIO()
     reader = FormReader(content_type, target, max_file_bytes)
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in pairwise(places):
         reader.feed(data[begin:end])
     return reader.form(), target.getvalue()
 

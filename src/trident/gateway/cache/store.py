@@ -1,0 +1,81 @@
+"""Answers in memory, bounded in bytes and in time; the least recently used leave first. It knows no requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cachetools import TLRUCache
+
+from trident_client.completion import Delta
+
+_ENTRY_BYTES = 1000  # about what an entry takes beside its texts
+_DELTA_BYTES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One whole answer, as it streamed."""
+
+    key: str
+    tenant: str
+    model: str
+    prompt: str  # its beginning, to find it by
+    tags: frozenset[str]
+    deltas: tuple[Delta, ...]
+    ttl_s: float
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes."""
+        texts = sum(len(delta.text) + len(delta.reasoning) + 32 * len(delta.token_texts) for delta in self.deltas)
+        return _ENTRY_BYTES + 4 * (len(self.prompt) + texts) + _DELTA_BYTES * len(self.deltas)
+
+
+class Store:
+    """For one event loop."""
+
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._entries: TLRUCache[str, Entry] = TLRUCache(
+            max_bytes,
+            ttu=lambda _, entry, now: now + entry.ttl_s,
+            timer=clock,
+            getsizeof=lambda entry: entry.size_bytes,
+        )
+
+    def get(self, key: str) -> Entry | None:
+        """None: there is none, or its time is over."""
+        return self._entries.get(key)
+
+    def put(self, entry: Entry) -> None:
+        """In place of one with the same key; one that is too large for everything is left out."""
+        if entry.size_bytes <= self._entries.maxsize:
+            self._entries[entry.key] = entry
+
+    def drop(
+        self, *, key: str = "", prefix: str = "", model: str = "", tag: str = "", tenant: str = ""
+    ) -> Sequence[Entry]:
+        """Forget every entry for which all that is given holds; `prefix`: of its prompt. What was forgotten."""
+        self._entries.expire()
+        found = [
+            entry
+            for entry in self._entries.values()
+            if (not key or entry.key == key)
+            and entry.prompt.startswith(prefix)
+            and (not model or entry.model == model)
+            and (not tag or tag in entry.tags)
+            and (not tenant or entry.tenant == tenant)
+        ]
+        for entry in found:
+            del self._entries[entry.key]
+        return found
+
+    def __len__(self) -> int:
+        self._entries.expire()
+        return len(self._entries)
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all entries, about."""
+        return int(self._entries.currsize)
