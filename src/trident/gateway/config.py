@@ -23,7 +23,7 @@ from trident.settings import GATEWAY_PREFIX
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore] # only there below Python 3.11
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
