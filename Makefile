@@ -70,16 +70,15 @@ examples: $(VENV)/.dev engine  ## The examples of the client, with LangChain and
 soak: $(VENV)/.dev engine  ## The long tests: chaos and memory at full size
 	$(BIN)/python -m pytest -m soak --timeout 1800
 
-check: $(VENV)/.dev  ## Lint, format, types, import rules, documentation
+check: $(VENV)/.dev docs  ## Lint, format, types, import rules, documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/mkdocs build --quiet --strict
 
 docs: $(VENV)/.dev  ## The documentation as a site, in dist/site
-	$(BIN)/mkdocs build --quiet --strict
-	@echo "dist/site/index.html"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "The documentation is in dist/site/index.html"
 
 format: $(VENV)/.dev  ## Format and mend what can be mended
 	$(BIN)/ruff format

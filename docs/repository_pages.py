@@ -15,12 +15,13 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 _ROOT = Path(__file__).parents[1]
+_ROOMS = ("build", "client", "docker", "embedding_repository", "model_repository", "src", "tests")
 _PAGES = {  # path in the repository -> page of the site; what is in docs/ is found by MkDocs
     "README.md": "index.md",
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    **{f"{room}/README.md": f"{room}.md" for room in ("build", "client", "docker", "model_repository", "src", "tests")},
+    **{f"{room}/README.md": f"{room}.md" for room in _ROOMS},
 }
 _SOURCES = {page: path for path, page in _PAGES.items()}
 _LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]+)\)")

@@ -29,6 +29,7 @@ class _Source(BaseModel):
 class WheelSource(_Source):
     """One pinned wheel of a Python package index."""
 
+    type: str
     package: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.!+_-]*$")
     sha256: Sha256  # of the wheel

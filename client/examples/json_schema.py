@@ -25,9 +25,13 @@ def main() -> None:
     parser.add_argument("--url", default="127.0.0.1:8001")
     arguments = parser.parse_args()
 
-    guide = {"guided_decoding_guide_type": "json_schema", "guided_decoding_guide": PERSON}
     with Client(arguments.url) as client:
-        answer = client.chat(f"Describe {arguments.person} as JSON.", max_tokens=200, **guide)
+        answer = client.chat(
+            f"Describe {arguments.person} as JSON.",
+            max_tokens=200,
+            guided_decoding_guide_type="json_schema",
+            guided_decoding_guide=PERSON,
+        )
     print(json.dumps(json.loads(answer.text), indent=2))
 
 

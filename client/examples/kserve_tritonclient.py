@@ -12,7 +12,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 
 def tensor(name: str, value: object, dtype: type) -> triton.InferInput:
-    array = np.array([[value]], dtype)  # [batch, 1]
+    array: np.ndarray = np.array([[value]], dtype)  # [batch, 1]
     return triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype)).set_data_from_numpy(array)
 
 

@@ -35,7 +35,7 @@ class Attempts:
     ) -> None:
         self.request_id = request_id
         self.endpoint: Endpoint | None = None  # of the present attempt, while it runs
-        self.num_retries = 0
+        self.num_retries: int = 0
         self._pool = pool
         self._retry = retry
         self._prepare = prepare

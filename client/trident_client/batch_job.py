@@ -18,7 +18,16 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from trident.contract import ENSEMBLE
-from trident.errors import InvalidRequestError, RequestCancelledError, SettingsError, TridentError, UnavailableError
+from trident.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    QuotaError,
+    RequestCancelledError,
+    SettingsError,
+    TridentError,
+    UnavailableError,
+)
 from trident_client.batch import BatchRequest, BatchResult
 from trident_client.batch_lines import (
     Format,
@@ -34,6 +43,8 @@ from trident_client.batch_output import AnswerFile, FailureFile
 from trident_client.sampling import Sampling
 
 SYNC_S = 1.0  # what a machine that loses power may cost: the answers of this time are asked for again
+
+_FOR_ALL = (AuthenticationError, PermissionDeniedError, QuotaError)  # what ends one request so would end every other
 
 Ask = Callable[[Iterable[BatchRequest]], AsyncIterator[BatchResult]]
 
@@ -67,12 +78,12 @@ class BatchJob:
 
         `model`: what `ask` asks; the answers of another one are not gone on with.
         """
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         self._lines = lines
         self._answers = answers
         self._failures = failures
         self._base = base
-        self._form = form
+        self._form: Format | None = form
         self._model = model
         self._clock = clock  # seconds since 1970
         self._asked: dict[int, Task] = {}  # by index of the request, while it runs
@@ -82,7 +93,8 @@ class BatchJob:
         """Ask for all that has no answer. `tell` is called after each result.
 
         Raises:
-            UnavailableError: no server answers any more. What was answered is kept.
+            UnavailableError: no server answers any more. What was answered is kept, here and in what follows.
+            AuthenticationError, PermissionDeniedError, QuotaError: the gateway lets nothing more of this key through.
             SettingsError: the output answers another input, or this one by another model or with other parameters.
             HostError: a file cannot be written.
         """
@@ -145,7 +157,7 @@ class BatchJob:
         completion, error = result.completion, result.error
         if completion is not None and completion.finish_reason == "cancelled":
             error = RequestCancelledError("somebody cancelled the request on the server")
-        if isinstance(error, UnavailableError) and not await is_ready():
+        if isinstance(error, _FOR_ALL) or (isinstance(error, UnavailableError) and not await is_ready()):
             raise error
         if error is not None or completion is None:
             self._fail(task, error or UnavailableError("no answer came"))

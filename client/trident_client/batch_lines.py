@@ -185,6 +185,8 @@ def _read_openai(task: Task, fields: Json, base: Sampling) -> Task:
     asked = _READERS[url](body, base)
     if asked.is_streaming:
         raise UnsupportedParameterError("stream True is not supported; leave it out", param="stream")
+    if asked.sampling.top_logprobs:  # the server says them by their ids, and an answer wants their texts
+        raise UnsupportedParameterError("the likeliest tokens are not told in a batch; leave top_logprobs out")
     if len(asked.prompts) != 1:
         raise InvalidRequestError("prompt must be one text in a batch", param="prompt")
     request = BatchRequest(asked.prompts[0], asked.sampling)

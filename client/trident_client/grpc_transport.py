@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import grpc
@@ -25,6 +25,7 @@ from trident_client.protobuf_format import is_final, new_decoders, to_delta, to_
 from trident_client.request import Request
 from trident_client.transport import SHORT_TIMEOUT_S, Outputs, is_loopback
 
+T = TypeVar("T")
 _END_TIMEOUT_S = 1.0  # a server that does not end a stream after its final response is not waited for
 
 # How gRPC itself, not Triton, words an UNAVAILABLE.
@@ -60,25 +61,11 @@ class GrpcTransport:
 
     async def infer(self, request: Request) -> Outputs:
         """`ModelInfer`."""
-        metadata = (*self._metadata, *request.headers)
-        try:
-            return to_outputs(await self._connected().ModelInfer(to_message(request), metadata=metadata))
-        except grpc.aio.AioRpcError as exc:
-            raise translated(exc, self._target, has_begun=False) from exc
-        except grpc.aio.UsageError as exc:
-            raise UnavailableError("the client was closed") from exc
+        return await self._infer(request, to_outputs)
 
     async def embed(self, request: Request) -> Embeddings:
-        """`ModelInfer`."""
-        metadata = (*self._metadata, *request.headers)
-        try:
-            return to_embeddings(await self._connected().ModelInfer(to_message(request), metadata=metadata))
-        except grpc.aio.AioRpcError as exc:
-            raise translated(exc, self._target, has_begun=False) from exc
-        except grpc.aio.UsageError as exc:
-            raise UnavailableError("the client was closed") from exc
-        except ValueError as exc:
-            raise not_triton(self._target, str(exc), "gRPC") from exc
+        """Likewise."""
+        return await self._infer(request, to_embeddings)
 
     async def is_live(self) -> bool:
         """`ServerLive`, False when it fails."""
@@ -115,6 +102,17 @@ class GrpcTransport:
             await call.close()
         if self._channel is not None:
             await self._channel.close()
+
+    async def _infer(self, request: Request, read: Callable[[Any], T]) -> T:
+        metadata = (*self._metadata, *request.headers)
+        try:
+            return read(await self._connected().ModelInfer(to_message(request), metadata=metadata))
+        except grpc.aio.AioRpcError as exc:
+            raise translated(exc, self._target, has_begun=False) from exc
+        except grpc.aio.UsageError as exc:
+            raise UnavailableError("the client was closed") from exc
+        except ValueError as exc:
+            raise not_triton(self._target, str(exc), "gRPC") from exc
 
     async def _ask(self, method: str, message: Any) -> Any:
         call = getattr(self._connected(), method)
@@ -227,12 +225,8 @@ def translated(exc: Any, target: str, *, has_begun: bool) -> TridentError:
     status, text = exc.code().name, exc.details() or ""
     if status == "UNAVAILABLE" and _CONNECTION.search(text):
         return cut_off(target, text) if has_begun else unreachable(target, text)
-    if status in {"UNAUTHENTICATED", "PERMISSION_DENIED"}:
-        return InvalidRequestError(f"{target} refuses these credentials: {text}")
-    if status == "RESOURCE_EXHAUSTED":
-        if _TOO_LARGE.search(text):
-            return _too_large(text)
-        return QueueFullError(text)
+    if status == "RESOURCE_EXHAUSTED" and _TOO_LARGE.search(text):
+        return _too_large(text)
     among = [leaf for leaf, codes in CODES.items() if codes.grpc == status]
     default = UnavailableError if QueueFullError in among else among[0] if among else EngineError
     return error_of(text, among, default)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 from urllib.request import getproxies
 
 import httpx
 
 from trident.errors import (
+    AuthenticationError,
     DeadlineExceededError,
     EngineError,
     InvalidRequestError,
     NotFoundError,
+    PermissionDeniedError,
     QueueFullError,
+    QuotaError,
+    RateLimitError,
+    RequestTooLargeError,
     SettingsError,
     TridentError,
     UnavailableError,
@@ -41,6 +46,7 @@ from trident_client.json_format import (
 from trident_client.request import Request
 from trident_client.transport import SHORT_TIMEOUT_S, Outputs, is_loopback
 
+T = TypeVar("T")
 _HEADERS = (("content-type", "application/json"), ("accept-encoding", "identity"))
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=128)
 _DONE = b"[DONE]"  # how a gateway in OpenAI's manner ends a stream
@@ -48,12 +54,12 @@ _DONE = b"[DONE]"  # how a gateway in OpenAI's manner ends a stream
 # HTTP status -> leaves that it may stand for; the first when the wording says nothing.
 _LEAVES: dict[int, tuple[type[TridentError], ...]] = {
     400: (InvalidRequestError, *ANY),  # release 24.10 answers so whatever went wrong
-    401: (InvalidRequestError,),
-    403: (InvalidRequestError,),
+    401: (AuthenticationError,),
+    403: (PermissionDeniedError,),
     404: (NotFoundError,),
     408: (DeadlineExceededError,),
-    413: (InvalidRequestError,),
-    429: (QueueFullError,),
+    413: (RequestTooLargeError,),
+    429: (RateLimitError, QuotaError),
     500: (EngineError, InvalidRequestError),  # a value of the wrong JSON type is a 500
     501: (UnsupportedParameterError,),
     502: (UnavailableError,),  # of a gateway
@@ -99,41 +105,11 @@ class HttpTransport:
 
     async def infer(self, request: Request) -> Outputs:
         """POST the model's `infer`, KServe v2 in JSON."""
-        headers = [*_HEADERS, *request.headers]
-        path = f"{_path(request.model)}/infer"
-        try:
-            response = await self._client.post(
-                path, content=to_infer_body(request), headers=headers, extensions=self._extensions
-            )
-        except httpx.TransportError as exc:
-            raise unreachable(self._url, str(exc) or type(exc).__name__) from exc
-        except RuntimeError as exc:  # so httpx says that its client was closed
-            raise UnavailableError("the client was closed") from exc
-        if response.status_code != HTTPStatus.OK:
-            raise _error_of_status(response.status_code, response.content)
-        try:
-            return to_outputs(to_object(response.content))
-        except ValueError as exc:
-            raise not_triton(self._url, str(exc), "HTTP") from exc
+        return await self._infer(request, to_outputs)
 
     async def embed(self, request: Request) -> Embeddings:
-        """POST the model's `infer`, KServe v2 in JSON."""
-        headers = [*_HEADERS, *request.headers]
-        path = f"{_path(request.model)}/infer"
-        try:
-            response = await self._client.post(
-                path, content=to_infer_body(request), headers=headers, extensions=self._extensions
-            )
-        except httpx.TransportError as exc:
-            raise unreachable(self._url, str(exc) or type(exc).__name__) from exc
-        except RuntimeError as exc:  # so httpx says that its client was closed
-            raise UnavailableError("the client was closed") from exc
-        if response.status_code != HTTPStatus.OK:
-            raise _error_of_status(response.status_code, response.content)
-        try:
-            return to_embeddings(to_object(response.content))
-        except ValueError as exc:
-            raise not_triton(self._url, str(exc), "HTTP") from exc
+        """Likewise."""
+        return await self._infer(request, to_embeddings)
 
     async def is_live(self) -> bool:
         """GET `/v2/health/live`, False when it fails."""
@@ -158,6 +134,24 @@ class HttpTransport:
     async def close(self) -> None:
         """Close the pool; calls in flight end."""
         await self._client.aclose()
+
+    async def _infer(self, request: Request, read: Callable[[dict[str, Any]], T]) -> T:
+        headers = [*_HEADERS, *request.headers]
+        path = f"{_path(request.model)}/infer"
+        try:
+            response = await self._client.post(
+                path, content=to_infer_body(request), headers=headers, extensions=self._extensions
+            )
+        except httpx.TransportError as exc:
+            raise unreachable(self._url, str(exc) or type(exc).__name__) from exc
+        except RuntimeError as exc:  # so httpx says that its client was closed
+            raise UnavailableError("the client was closed") from exc
+        if response.status_code != HTTPStatus.OK:
+            raise _error_of_status(response.status_code, response.content)
+        try:
+            return read(to_object(response.content))
+        except ValueError as exc:
+            raise not_triton(self._url, str(exc), "HTTP") from exc
 
     async def _is_well(self, path: str) -> bool:
         try:

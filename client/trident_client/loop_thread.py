@@ -19,7 +19,7 @@ class LoopThread:
     """An event loop that runs in a daemon thread until it is closed."""
 
     def __init__(self) -> None:
-        self.is_closing = False
+        self.is_closing: bool = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="trident-client", daemon=True)
         self._thread.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from trident.errors import UnavailableError
@@ -82,7 +83,7 @@ async def read_metrics(url: str, connection: Connection) -> Metrics:
             response = await client.get(url, extensions=extensions)
     except (httpx.TransportError, httpx.InvalidURL) as exc:
         raise unreachable(url, str(exc) or type(exc).__name__) from exc
-    if response.status_code != httpx.codes.OK:
+    if response.status_code != HTTPStatus.OK:
         raise UnavailableError(f"{url} answers {response.status_code} instead of metrics; give metrics_url")
     return parse_metrics(response.text)
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import NamedTuple
 
-from trident.errors import TridentError, UnavailableError
+from trident.errors import EngineError, NotFoundError, TridentError, UnavailableError
 from trident_client.interface import TRIDENT, ModelInterface, read_config, read_metadata
 from trident_client.transport import Transport
 
@@ -64,9 +64,15 @@ async def served_models(transport: Transport) -> tuple[ServedModel, ...]:
     """Every model that the server has loaded, by name.
 
     Raises:
-        TridentError: it cannot be reached, or does not tell.
+        NotFoundError: it does not tell; a gateway does not.
+        TridentError: it cannot be reached.
     """
-    answer = await transport.statistics()
+    try:
+        answer = await transport.statistics()
+    except (EngineError, NotFoundError) as exc:  # as gRPC and HTTP say that there is no such method
+        raise NotFoundError(
+            f"it does not tell its models ({exc.message}); a gateway has them at GET /v1/models"
+        ) from exc
     return tuple(
         sorted(
             ServedModel(

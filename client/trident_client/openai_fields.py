@@ -12,6 +12,7 @@ from trident_client.sampling import PARAMETERS
 
 MAX_STOPS = 4
 MAX_CHOICES = 128
+MAX_PROMPTS = 128  # of one completion; each is a request of its own
 
 
 class Range(NamedTuple):
@@ -32,7 +33,9 @@ INTEGERS: dict[str, Range] = {
     "max_tokens": Range(1, 2**31 - 1),
     "max_completion_tokens": Range(1, 2**31 - 1),
     "seed": Range(-(2**63), 2**63 - 1),
+    "top_logprobs": Range(0, 20),
 }
+MOST_COMPLETION_LOGPROBS = 5
 RENAMED = {"n": "num_return_sequences", "stop": "stop_words", "max_completion_tokens": "max_tokens"}
 # They change nothing in the answer.
 WITHOUT_EFFECT = frozenset({
@@ -45,7 +48,6 @@ ONLY: dict[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "reasoning_effort": ("medium",),  # the default; a model's own switches are chat_template_kwargs
     "suffix": ("",),
-    "top_logprobs": (0,),  # the server says the likeliest tokens by their ids, and OpenAI's answer wants their texts
     "verbosity": ("medium",),
 }
 # Of OpenAI's, and min_p of vLLM's, with nothing behind them here.
@@ -53,7 +55,7 @@ UNSUPPORTED = frozenset({"audio", "function_call", "functions", "min_p", "predic
 # Parameters of `Sampling` that have a name of OpenAI's, whose effect an answer of OpenAI's cannot show, or that JSON
 # cannot hold.
 _NOT_EXTRA = frozenset({
-    *RENAMED.values(), *NUMBERS, *INTEGERS, "tools", "top_logprobs", "exclude_input_in_output",
+    *RENAMED.values(), *NUMBERS, *INTEGERS, "tools", "exclude_input_in_output",
     "return_num_input_tokens", "return_num_output_tokens", "return_log_probs", "return_perf_metrics",
     "return_context_logits", "return_generation_logits", "lora_task_id", "lora_weights", "lora_config",
     "decoder_text_input", "prompt_embedding_table", "prompt_vocab_size", "prompt_table_extra_id",

@@ -14,6 +14,7 @@ from trident_client.openai_fields import (
     EXTRAS,
     INTEGERS,
     MAX_STOPS,
+    MOST_COMPLETION_LOGPROBS,
     NUMBERS,
     ONLY,
     RENAMED,
@@ -94,6 +95,8 @@ def read_integer(name: str, value: Any, bounds: Range) -> int | None:
 
 def _count(name: str, value: Any) -> Mapping[str, Any]:
     number = read_integer(name, value, INTEGERS[name])
+    if name == "top_logprobs" and number == 0:
+        return {}
     return {RENAMED.get(name, name): number % _SEEDS if name == "seed" and number is not None else number}
 
 
@@ -127,11 +130,8 @@ def _chat_log_probs(name: str, value: Any) -> Mapping[str, Any]:
 
 
 def _completion_log_probs(name: str, value: Any) -> Mapping[str, Any]:
-    if value != 0 or isinstance(value, bool):
-        raise UnsupportedParameterError(
-            f"logprobs {reprlib.repr(value)} is not supported; 0 gives those of the generated tokens", param=name
-        )
-    return {"return_log_probs": True}
+    number = read_integer(name, value, Range(0, MOST_COMPLETION_LOGPROBS))
+    return {"return_log_probs": True, **({"top_logprobs": number} if number else {})}
 
 
 def _response_format(name: str, value: Any) -> Mapping[str, Any]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trident.errors import InvalidRequestError, UnsupportedParameterError
-from trident_client.openai_fields import INTEGERS, Range
+from trident_client.openai_fields import INTEGERS, MAX_PROMPTS, Range
 from trident_client.openai_parameters import CHAT, COMPLETION, read_integer, read_parameters
 from trident_client.openai_tool_choice import guide_of, read_tools
 from trident_client.openai_tools import ForcedCalls, described
-from trident_client.request import Messages, Prompt
+from trident_client.request import Messages
 from trident_client.sampling import Sampling, sampling_of
 
 TokenIds = tuple[int, ...]
@@ -27,7 +27,7 @@ Body = Mapping[str, Any]
 class OpenAIRequest:
     """What a body asks for. `sampling` makes `num_choices` sequences of each prompt, or `best_of`, the best to keep."""
 
-    prompts: tuple[Prompt, ...]  # a chat is one
+    prompts: tuple[str | Messages, ...]  # a chat is one
     sampling: Sampling
     prompt_ids: tuple[TokenIds, ...] = ()  # instead of prompts
     num_choices: int = 1
@@ -37,6 +37,7 @@ class OpenAIRequest:
     is_echoing: bool = False  # the prompt stands before each text
     forced: ForcedCalls | None = None  # the answer is to be read as tool calls
     user: str = ""
+    conversation: str = ""  # requests of one go where its beginning is in the cache
 
 
 def read_chat(body: Body, base: Sampling | None = None) -> OpenAIRequest:
@@ -48,7 +49,7 @@ def read_chat(body: Body, base: Sampling | None = None) -> OpenAIRequest:
     """
     messages = _messages(body)
     parameters = read_parameters(body, CHAT)
-    if body.get("top_logprobs") is not None and not body.get("logprobs"):
+    if body.get("top_logprobs") and not body.get("logprobs"):
         raise InvalidRequestError("top_logprobs needs logprobs: true", param="top_logprobs")
     tools, forced = read_tools(body)
     if forced is not None:
@@ -80,7 +81,7 @@ def read_completion(body: Body, base: Sampling | None = None) -> OpenAIRequest:
 
 def _request(
     body: Body,
-    prompts: tuple[Prompt, ...],
+    prompts: tuple[str | Messages, ...],
     sampling: Sampling,
     forced: ForcedCalls | None = None,
 ) -> OpenAIRequest:
@@ -102,6 +103,7 @@ def _request(
         includes_usage=bool((options or {}).get("include_usage")),
         forced=forced,
         user=str(body.get("safety_identifier") or body.get("user") or ""),
+        conversation=str(body.get("prompt_cache_key") or ""),
     )
 
 
@@ -114,7 +116,7 @@ def _messages(body: Body) -> Messages:
         content = message.get("content")
         for place, part in enumerate(content if isinstance(content, list) else ()):
             kind = part.get("type") if isinstance(part, dict) else None
-            if kind in {"image_url", "input_audio", "file"}:
+            if kind in ("image_url", "input_audio", "file"):
                 where = f"messages[{number}].content[{place}]"
                 raise UnsupportedParameterError(
                     f"{where}: {kind} parts are not supported; this model reads text", param=f"{where}.type"
@@ -126,6 +128,10 @@ def _prompts(prompt: Any) -> tuple[tuple[str, ...], tuple[TokenIds, ...]]:
     if isinstance(prompt, str):
         return (prompt,), ()
     if isinstance(prompt, list) and prompt:
+        if len(prompt) > MAX_PROMPTS and not _are_ids(prompt):
+            raise InvalidRequestError(
+                f"prompt has {len(prompt)} prompts, at most {MAX_PROMPTS} are taken", param="prompt"
+            )
         if all(isinstance(each, str) for each in prompt):
             return tuple(prompt), ()
         if _are_ids(prompt):

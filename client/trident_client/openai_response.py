@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trident.errors import RateLimitError, TridentError, codes_of
-from trident_client.completion import Completion
+from trident_client.completion import Completion, Delta
 from trident_client.openai_tools import ForcedCalls, GuidedCalls, call_id
 
 Json = dict[str, Any]
+Names = Mapping[int, bytes]  # token id -> the bytes of its text
+_NO_NAMES: Names = {}
 
 
 def chat_body(
@@ -19,16 +21,17 @@ def chat_body(
     *,
     forced: ForcedCalls | None = None,
     fingerprint: str | None = None,
+    names: Names = _NO_NAMES,
 ) -> Json:
     """The body of `/v1/chat/completions`.
 
-    `created`: seconds since 1970. `forced`: how the text is read as tool calls.
+    `created`: seconds since 1970. `forced`: how the text is read as tool calls. `names`: of `top_ids`.
     """
     choices = [
         {
             "index": index,
             "message": _message(completion.request_id, index, each, forced),
-            "logprobs": chat_log_probs(each.token_texts, each.log_probs),
+            "logprobs": chat_log_probs(each, names),
             "finish_reason": finish_reason_of(each.finish_reason, forced),
         }
         for index, each in enumerate((completion, *completion.others))
@@ -52,6 +55,7 @@ def completion_body(
     echoes: Sequence[str] = (),
     num_choices: int | None = None,
     fingerprint: str | None = None,
+    names: Names = _NO_NAMES,
 ) -> Json:
     """The body of `/v1/completions`, of one prompt or several.
 
@@ -66,7 +70,7 @@ def completion_body(
                 {
                     "index": len(choices),
                     "text": echo + each.text,
-                    "logprobs": completion_log_probs(each.token_texts, each.log_probs),
+                    "logprobs": completion_log_probs(each, names=names),
                     "finish_reason": each.finish_reason or None,
                 }
             )
@@ -127,31 +131,49 @@ def finish_reason_of(reason: str, forced: ForcedCalls | None = None) -> str | No
     return "tool_calls" if forced is not None and reason == "stop" else reason or None
 
 
-def chat_log_probs(token_texts: Sequence[bytes], log_probs: Sequence[float]) -> Json | None:
-    """The value of `logprobs` in a choice of a chat; None where none were asked for."""
-    if not log_probs:
+def chat_log_probs(answer: Delta | Completion, names: Names = _NO_NAMES) -> Json | None:
+    """The value of `logprobs` in a choice of a chat; None where none were asked for. `names`: of `top_ids`."""
+    if not answer.log_probs:
         return None
+    top: Sequence[Sequence[tuple[bytes, float]]] = _top(answer, names) or [()] * len(answer.log_probs)
     content = [
-        {"token": token.decode("utf-8", "replace"), "logprob": log_prob, "bytes": list(token), "top_logprobs": []}
-        for token, log_prob in zip(token_texts, log_probs, strict=False)
+        {**_token(token, log_prob), "top_logprobs": [_token(*each) for each in likeliest]}
+        for token, log_prob, likeliest in zip(answer.token_texts, answer.log_probs, top, strict=False)
     ]
     return {"content": content, "refusal": None}
 
 
-def completion_log_probs(token_texts: Sequence[bytes], log_probs: Sequence[float], num_chars: int = 0) -> Json | None:
+def completion_log_probs(answer: Delta | Completion, num_chars: int = 0, names: Names = _NO_NAMES) -> Json | None:
     """Likewise, of a completion; `num_chars`: of the text before these tokens, for `text_offset`."""
-    if not log_probs:
+    if not answer.log_probs:
         return None
     offsets, seen = [], b""
-    for token in token_texts:
+    for token in answer.token_texts:
         offsets.append(num_chars + len(seen.decode("utf-8", "ignore")))
         seen += token
+    top = [{_text(token): log_prob for token, log_prob in likeliest} for likeliest in _top(answer, names)]
     return {
-        "tokens": [token.decode("utf-8", "replace") for token in token_texts],
-        "token_logprobs": list(log_probs),
-        "top_logprobs": None,
+        "tokens": [_text(token) for token in answer.token_texts],
+        "token_logprobs": list(answer.log_probs),
+        "top_logprobs": top or None,
         "text_offset": offsets,
     }
+
+
+def _top(answer: Delta | Completion, names: Names) -> list[list[tuple[bytes, float]]]:
+    """Of each token, the likeliest ones; ids below 0 are padding."""
+    return [
+        [(names[token_id], log_prob) for token_id, log_prob in zip(ids, log_probs, strict=True) if token_id >= 0]
+        for ids, log_probs in zip(answer.top_ids, answer.top_log_probs, strict=True)
+    ]
+
+
+def _token(token: bytes, log_prob: float) -> Json:
+    return {"token": _text(token), "logprob": log_prob, "bytes": list(token)}
+
+
+def _text(token: bytes) -> str:
+    return token.decode("utf-8", "replace")
 
 
 def _best(sequences: Sequence[Completion], num_choices: int | None) -> Sequence[Completion]:

@@ -51,7 +51,7 @@ def read_tools(body: Body) -> tuple[list[dict[str, Any]], ForcedCalls | None]:
 
 def _named(tools: list[dict[str, Any]], choice: Any) -> tuple[list[dict[str, Any]], ForcedCalls]:
     kind = choice.get("type") if isinstance(choice, dict) else None
-    if kind in {"allowed_tools", "custom"}:
+    if kind in ("allowed_tools", "custom"):
         raise UnsupportedParameterError(
             f"tool_choice of type '{kind}' is not supported; name a function", param="tool_choice.type"
         )

@@ -72,7 +72,7 @@ def described(messages: Messages, tools: Sequence[Mapping[str, Any]], forced: Fo
     form = _ONE_FORM.format(name=forced.name) if forced.name else _LIST_FORM
     words = _WORDS.format(functions=functions, form=form)
     first, *rest = messages
-    if first.get("role") not in {"system", "developer"}:
+    if first.get("role") not in ("system", "developer"):  # whatever a body holds there
         return [{"role": "system", "content": words}, *messages]
     content = first.get("content")
     if isinstance(content, list):

@@ -32,9 +32,9 @@ class Endpoint:
     def __init__(self, url: str, transport: Transport) -> None:
         self.url = url
         self.transport = transport
-        self.num_running = 0  # requests of this client
-        self.num_failures = 0  # since it last answered
-        self.rests_until = 0.0  # of the pool's clock
+        self.num_running: int = 0  # requests of this client
+        self.num_failures: int = 0  # since it last answered
+        self.rests_until: float = 0.0  # of the pool's clock
 
 
 class Pool:
@@ -46,7 +46,7 @@ class Pool:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.endpoints = tuple(endpoints)
+        self.endpoints: tuple[Endpoint, ...] = tuple(endpoints)
         self._clock = clock
         self._chance = chance
 

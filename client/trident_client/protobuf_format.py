@@ -62,11 +62,16 @@ def to_delta(response: Any, decoders: Decoders, *, is_last: bool | None = None) 
     Raises:
         ValueError: an output that is not what its name says.
     """
-    if not response.outputs:
+    outputs, raws = response.outputs, response.raw_output_contents
+    if not outputs:
         return None
+    if is_last is False and len(outputs) == len(raws) == 1 and outputs[0].name == "text_output":  # nearly all
+        raw = raws[0]
+        if len(raw) == 4 + int.from_bytes(raw[:4], "little"):
+            return Delta(decoders[0].decode(raw[4:]))
     values: dict[str, Any] = {}
     try:
-        for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
+        for output, raw in zip(outputs, raws, strict=True):
             field, read = _READERS.get(output.name, _UNREAD)
             if read is not None:
                 values[field] = read(output, raw)
@@ -85,13 +90,20 @@ def to_delta(response: Any, decoders: Decoders, *, is_last: bool | None = None) 
 
 
 def to_outputs(response: Any) -> dict[str, tuple[Any, ...]]:
-    """Every output of a `ModelInferResponse`, row-major; texts as bytes."""
-    return {
-        output.name: _all_bytes(output, raw)
-        if output.datatype == "BYTES"
-        else tuple(value for (value,) in struct.iter_unpack("<" + _STRUCT_CODES[output.datatype], raw))
-        for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
-    }
+    """Every output of a `ModelInferResponse`, row-major; texts as bytes.
+
+    Raises:
+        ValueError: an output has another form than its datatype says.
+    """
+    try:
+        return {
+            output.name: _all_bytes(output, raw)
+            if output.datatype == "BYTES"
+            else tuple(value for (value,) in struct.iter_unpack("<" + _STRUCT_CODES[output.datatype], raw))
+            for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+    except (struct.error, KeyError) as exc:
+        raise ValueError(f"an output has another form than its datatype says: {exc}") from exc
 
 
 def to_embeddings(response: Any) -> Embeddings:

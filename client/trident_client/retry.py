@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trident.errors import InvalidRequestError, QueueFullError, TridentError, UnavailableError
+from trident.errors import InvalidRequestError, QueueFullError, RateLimitError, TridentError, UnavailableError
 
 # On a second attempt: the server has not noticed yet that the connection of the first one broke.
 _STILL_RUNS = "a live request has the id"
@@ -32,7 +32,7 @@ class Retry:
             return False
         if num_retries and isinstance(error, InvalidRequestError):
             return error.message.startswith(_STILL_RUNS)
-        return isinstance(error, (UnavailableError, QueueFullError))
+        return isinstance(error, (UnavailableError, QueueFullError, RateLimitError))
 
     def wait_s(self, num_retries: int, random: Callable[[], float]) -> float:
         """Seconds before the next attempt. `random`: uniform in [0, 1)."""

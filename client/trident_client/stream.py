@@ -34,7 +34,7 @@ class AsyncStream:
         self, attempts: Attempts, span: Span, *, timeout_s: float | None = None, resume: Resume | None = None
     ) -> None:
         """`timeout_s` counts from the first read, retries included; `resume`: of a request that may begin anew."""
-        self.request_id = attempts.request_id
+        self.request_id: str = attempts.request_id
         self.interface: ModelInterface | None = None  # set when the request is prepared
         self._attempts = attempts
         self._span = span

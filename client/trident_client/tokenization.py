@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trident.contract import POSTPROCESSING, PREPROCESSING
-from trident.errors import InvalidRequestError, TridentError
+from trident.errors import InvalidRequestError, TridentError, UnsupportedParameterError
 from trident_client.request import Messages, Request
 from trident_client.sampling import to_json
 from trident_client.tensor import Input, dtypes_of
@@ -54,8 +54,8 @@ def build_tokenize(
 
 
 def read_token_ids(outputs: Outputs) -> tuple[int, ...]:
-    """The answer to `build_tokenize`."""
-    return tuple(outputs["INPUT_ID"][: outputs["REQUEST_INPUT_LEN"][0]])
+    """The answer to `build_tokenize`; UnsupportedParameterError, as below, where the server is none of Trident's."""
+    return _output(outputs, "INPUT_ID")[: _output(outputs, "REQUEST_INPUT_LEN")[0]]
 
 
 def build_special_probe(request_id: str) -> Request:
@@ -66,9 +66,9 @@ def build_special_probe(request_id: str) -> Request:
 
 def read_special_tokens(outputs: Outputs) -> tuple[int, int]:
     """The answer to `build_special_probe`: how many ids stand before a prompt's own, and behind."""
-    ids, words = read_token_ids(outputs), outputs["STOP_WORDS_IDS"]
+    ids, words = read_token_ids(outputs), _output(outputs, "STOP_WORDS_IDS")
     num_own = words[len(words) // 2]  # where the first way of writing the word ends
-    own = tuple(words[:num_own])
+    own = words[:num_own]
     starts = (at for at in range(len(ids) - num_own + 1) if ids[at : at + num_own] == own)
     before = next(starts, 0)
     return before, len(ids) - num_own - before
@@ -92,11 +92,16 @@ def read_texts(token_ids: Sequence[int], outputs: Outputs) -> TokenTexts:
     Raises:
         InvalidRequestError: an id that is none of the model's.
     """
-    pieces = tuple(outputs["TOKEN_TEXTS"])
+    pieces = read_pieces(outputs)
     for token_id, piece in zip(token_ids, pieces, strict=True):
         if not piece:
             raise InvalidRequestError(f"the token id {token_id} has no text in this model's vocabulary")
-    return TokenTexts(outputs["OUTPUT"][0].decode("utf-8", "replace"), pieces)
+    return TokenTexts(_output(outputs, "OUTPUT")[0].decode("utf-8", "replace"), pieces)
+
+
+def read_pieces(outputs: Outputs) -> tuple[bytes, ...]:
+    """Likewise, of each id alone; empty where the model has no such id."""
+    return _output(outputs, "TOKEN_TEXTS")
 
 
 def build_length_probe(request_id: str) -> Request:
@@ -108,6 +113,12 @@ def read_max_output_tokens(refusal: TridentError) -> int | None:
     """What the answer to `build_length_probe` says; None: nothing, as of a server that is not Trident's."""
     found = _MOST.search(refusal.message)
     return int(found[1]) if found else None
+
+
+def _output(outputs: Outputs, name: str) -> tuple[Any, ...]:
+    if name not in outputs:
+        raise UnsupportedParameterError(f"the server's text models give no {name}, as Trident's do")
+    return outputs[name]
 
 
 def _request(request_id: str, model: str, values: Mapping[str, Any]) -> Request:

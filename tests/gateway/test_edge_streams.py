@@ -18,6 +18,11 @@ NUM_STREAMS = 24
 
 
 @pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
 def draining(simulated, tmp_path):
     """A gateway that a test may stop; it keeps serving for a second and a half after it is told to."""
     values = {
@@ -99,8 +104,3 @@ async def test_a_stop_under_load_loses_no_stream_and_takes_new_ones_until_it_has
         ends = await asyncio.gather(*streams, late)
     assert all(is_done for _, is_done in ends), ends
     assert await asyncio.to_thread(draining.process.wait, 30) == 0
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"

@@ -74,9 +74,11 @@ def test_one_text_needs_no_list_and_its_own_dimensions_may_be_named(client):
 
 
 def test_as_many_texts_as_openai_takes_come_back_in_their_order(client):
-    texts = [TEXTS[number % 3] for number in range(2048)]
-    found = np.array([item.embedding for item in client.embeddings.create(model=MODEL, input=texts).data])
-    assert np.all((found * VECTORS[[number % 3 for number in range(2048)]]).sum(axis=1) > 0.99999)
+    words = ["river", "boat", "town"]
+    alone = np.array([item.embedding for item in client.embeddings.create(model=MODEL, input=words).data])
+    answer = client.embeddings.create(model=MODEL, input=[words[number % 3] for number in range(2048)])
+    found = np.array([item.embedding for item in answer.data])
+    assert np.all((found * alone[[number % 3 for number in range(2048)]]).sum(axis=1) > 0.99999)
 
 
 def test_the_answer_says_where_it_came_from(client):

@@ -110,6 +110,14 @@ async def until(is_so, what):
         await asyncio.sleep(0.1)
 
 
+async def is_told_to_come_back(http, mortal):
+    answer = await http.post("/v1/chat/completions", json=chat("only-a"))
+    assert answer.status_code == 503
+    assert answer.json()["error"]["type"] == "server_error"
+    assert answer.headers["retry-after"]
+    assert mortal.grpc_url not in answer.text
+
+
 async def until_back(http):
     """The breaker of `a` lets a probe through, and closes when it is answered."""
 
@@ -123,10 +131,10 @@ async def until_back(http):
 
 def test_a_canary_gets_its_share_of_requests_that_are_drawn(gateway):
     async def use(http):
-        answers = await asyncio.gather(*[ask(http, chat("drawn")) for _ in range(200)])
+        answers = await asyncio.gather(*[ask(http, chat("drawn")) for _ in range(120)])
         return [deployment for deployment, _ in answers].count("a")
 
-    assert 20 <= run(gateway, use) <= 64  # of 40; beyond it once in 3,000 runs
+    assert 8 <= run(gateway, use) <= 42  # of 24; beyond it once in 10,000 runs
 
 
 def test_a_sticky_user_stays_where_he_is_and_users_are_spread(gateway):
@@ -208,7 +216,10 @@ def test_the_shell_explains_a_running_gateways_live_state(gateway):
 
 
 def test_a_server_that_is_killed_breaks_its_streams_with_an_event_and_loses_nothing_else(gateway, mortal):
-    """Whole answers are asked for anew, new requests go elsewhere, and the server is used again when it is back."""
+    """Whole answers are asked for anew, new requests go elsewhere, and the server is used again when it is back.
+
+    Only where no other deployment is left has the client to come back.
+    """
 
     async def use(http):
         long = {"max_tokens": 2 * TOKENS_PER_S}
@@ -221,6 +232,7 @@ def test_a_server_that_is_killed_breaks_its_streams_with_an_event_and_loses_noth
         await until(all_run, "start of all requests")
         await asyncio.sleep(0.3)  # all streams have begun
         os.kill(mortal.process_id, signal.SIGKILL)
+        await is_told_to_come_back(http, mortal)
         late = [asyncio.create_task(ask(http, chat("a-then-b"))) for _ in range(20)]
         late += [asyncio.create_task(ask(http, chat("least"))) for _ in range(20)]
         for deployment, events, _, error in await asyncio.gather(*streams):
@@ -229,22 +241,10 @@ def test_a_server_that_is_killed_breaks_its_streams_with_an_event_and_loses_noth
         answers = [answer for _, answer in await asyncio.gather(*wholes)]
         assert {answer.json()["usage"]["completion_tokens"] for answer in answers} == {2 * TOKENS_PER_S}
         assert {answer.headers["x-trident-deployment"] for answer in answers} == {"b"}
+        late_streams = [asyncio.create_task(read_stream(http, chat("least"))) for _ in range(20)]
         await asyncio.gather(*late)
+        assert {error for *_, error in await asyncio.gather(*late_streams)} == {None}
         assert (await states(http))["a"]["running"] == 0
-        await until_back(http)
-
-    run(gateway, use)
-
-
-def test_where_no_other_deployment_is_left_the_client_is_told_to_come_back(gateway, mortal):
-    async def use(http):
-        os.kill(mortal.process_id, signal.SIGKILL)
-
-        answer = await http.post("/v1/chat/completions", json=chat("only-a"))
-        assert answer.status_code == 503
-        assert answer.json()["error"]["type"] == "server_error"
-        assert mortal.grpc_url not in answer.text
-        assert answer.headers["retry-after"]
         await until_back(http)
 
     run(gateway, use)

@@ -18,6 +18,7 @@ from trident.gateway.limiter import Limiter
 from trident.gateway.shared_windows import SharedWindows
 from trident.gateway.windows import MemoryWindows
 
+_PATIENCE_S = 30.0  # a busy machine is not a Redis that is away
 LIMITS = Limits(requests_per_minute=5, tokens_per_minute=100, concurrent_requests=3)
 
 
@@ -59,7 +60,7 @@ def with_clock(url, function):
 
     async def use():
         wall = [1_800_000_000_000]
-        windows = SharedWindows(url, wall_ms=lambda: wall[0])
+        windows = SharedWindows(url, wall_ms=lambda: wall[0], patience_s=_PATIENCE_S)
         try:
             await function(windows, wall)
         finally:
@@ -72,7 +73,7 @@ def with_gateways(url, function, number=2, **arguments):
     """`function(limiters)` with so many gateways' limiters on one Redis."""
 
     async def use():
-        limiters = [Limiter(SharedWindows(url, **arguments)) for _ in range(number)]
+        limiters = [Limiter(SharedWindows(url, **{"patience_s": _PATIENCE_S, **arguments})) for _ in range(number)]
         for limiter in limiters:
             await limiter.start()
         try:
@@ -257,7 +258,7 @@ def test_redis_that_hangs_does_not_hang_the_gateway(own_redis, team):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
 
-    with_gateways(own_redis.url, use, number=1)
+    with_gateways(own_redis.url, use, number=1, patience_s=0.5)
 
 
 def test_gateway_starts_without_redis(own_redis, team):
@@ -268,7 +269,7 @@ def test_gateway_starts_without_redis(own_redis, team):
         assert await admitted(limiter, identity(team)) is not None
         assert limiter.windows.is_away
 
-    with_gateways(own_redis.url, use, number=1)
+    with_gateways(own_redis.url, use, number=1, patience_s=0.5)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://localhost"])

@@ -8,12 +8,28 @@ import time
 import httpx
 import openai
 import pytest
+import schemathesis
+from schemathesis import GenerationMode
 
 from tests.gateway.conftest import deployment_of
 from tests.gateway.postgres import Postgres
 from tests.gateway.running_gateway import running_gateway
+from tests.gateway.test_openapi import drive
 
 MODEL = "simulated"
+OPERATIONS = [
+    ("POST", "/v1/responses"),
+    ("POST", "/v1/responses/input_tokens"),
+    ("GET", "/v1/responses/{response_id}"),
+    ("GET", "/v1/responses/{response_id}/input_items"),
+    ("POST", "/v1/responses/{response_id}/cancel"),
+    ("POST", "/v1/files"),
+    ("GET", "/v1/files"),
+    ("GET", "/v1/files/{file_id}/content"),
+    ("POST", "/v1/batches"),
+    ("GET", "/v1/batches"),
+    ("POST", "/v1/batches/{batch_id}/cancel"),
+]
 
 
 def client_of(url):
@@ -41,7 +57,7 @@ def make_batch(client, number, **body):
     )
 
 
-def wait_for(client, batch_id, condition, timeout_s=60.0):
+def wait_for(client, batch_id, condition, timeout_s=120.0):
     deadline = time.monotonic() + timeout_s
     while not condition(batch := client.batches.retrieve(batch_id)):
         assert time.monotonic() < deadline, batch
@@ -69,6 +85,18 @@ def test_a_streamed_response_is_what_openais_reader_makes_of_its_events(client):
     assert (events[0].type, events[-1].type) == ("response.created", "response.incomplete")
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert text == final.output_text == client.responses.retrieve(final.id).output_text
+
+
+def test_tokens_come_with_their_probabilities(client):
+    """The real engine tells those of its own tokens, and refuses the likeliest others by the field's name."""
+    asked = {"model": "smollm2", "input": "hi", "max_output_tokens": 3, "include": ["message.output_text.logprobs"]}
+    response = client.responses.create(**asked)
+    tokens = response.output[0].content[0].logprobs
+    assert bytes(byte for token in tokens for byte in token.bytes).decode() == response.output_text
+    assert all(token.logprob <= 0 for token in tokens)
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(**asked, top_logprobs=2)
+    assert refused.value.param == "top_logprobs"
 
 
 def test_a_response_goes_on_with_the_one_before(client):
@@ -188,19 +216,23 @@ def test_one_of_two_gateways_dies_and_the_other_goes_on_with_its_batches(simulat
     }
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    with running_gateway(tmp_path / "one", values) as one, running_gateway(tmp_path / "two", values) as two:
-        with client_of(two.url) as client:
-            batches = [make_batch(client, 40, max_tokens=40).id for _ in range(2)]
-            for batch_id in batches:
-                wait_for(client, batch_id, lambda each: each.request_counts.completed >= 4)
-            one.process.kill()
-            for batch_id in batches:
-                done = wait_for(client, batch_id, lambda each: each.status == "completed")
-                assert (done.request_counts.completed, done.request_counts.failed) == (40, 0)
-                lines = [json.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()]
-                assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(40)]
-            response = client.responses.create(model=MODEL, input="hi", max_output_tokens=4)
-            assert client.responses.retrieve(response.id) == response
+    with (
+        running_gateway(tmp_path / "one", values) as one,
+        running_gateway(tmp_path / "two", values) as two,
+        client_of(two.url) as client,
+    ):
+        batches = [make_batch(client, 40, max_tokens=40).id for _ in range(2)]
+        for batch_id in batches:
+            wait_for(client, batch_id, lambda each: each.request_counts.completed >= 4)
+        one.process.kill()
+        for batch_id in batches:
+            done = wait_for(client, batch_id, lambda each: each.status == "completed")
+            assert (done.request_counts.completed, done.request_counts.failed) == (40, 0)
+            lines = [json.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()]
+            assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(40)]
+        response = client.responses.create(model=MODEL, input="hi", max_output_tokens=4)
+        assert client.responses.retrieve(response.id) == response
+        assert httpx.get(f"{two.url}/v1/files/%00", trust_env=False).status_code == 404
 
 
 def test_a_file_above_the_limit_is_refused_while_it_comes(simulated, tmp_path):
@@ -221,3 +253,20 @@ def test_a_file_above_the_limit_is_refused_while_it_comes(simulated, tmp_path):
         answer = httpx.post(f"{running.url}/v1/files", content=form(), headers=headers, timeout=30, trust_env=False)
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
         assert not list((tmp_path / "data" / "files").iterdir())
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_what_fits_the_document_is_answered_as_it_says(gateway, method, path):
+    """Never by a failure of ours."""
+
+    def ask_the_simulated_engine(case):
+        if "responses" in path and isinstance(case.body, dict):
+            case.body |= {"model": MODEL, "max_output_tokens": 2}
+
+    schema = schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")
+    drive(schema[path][method], GenerationMode.POSITIVE, ask_the_simulated_engine)
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/batches"])
+def test_what_does_not_fit_is_refused(gateway, path):
+    drive(schemathesis.openapi.from_url(f"{gateway.url}/openapi.json")[path]["POST"], GenerationMode.NEGATIVE)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
+import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,24 +23,19 @@ import grpc
 from tritonclient.grpc import service_pb2_grpc
 
 from trident.bench.cpu_time import machine_cpu_s, process_cpu_s
-from trident.bench.peers_process import Peer, PeerProcess
+from trident.bench.gateway_processes import GATEWAY, LITELLM, MODEL, started_gateway, started_litellm
+from trident.bench.peers_process import PeerProcess
 from trident.bench.sse_client import chat_request, open_chat, run_sse_client
 from trident.bench.stream_client import Workload, run_client
 from trident.bench.workload import percentile, prompts
 from trident.contract import ENSEMBLE
-from trident.errors import EngineError, TridentError
+from trident.errors import EngineError, TridentError, UnavailableError
 from trident.server.running import Server
-from trident.settings import GATEWAY_PREFIX
 from trident_client.protobuf_format import to_message
 from trident_client.request import build_request
 from trident_client.sampling import Sampling
 
-MODEL = "simulated"
-GATEWAY, LITELLM = "gateway", "litellm"
-_START_TIMEOUT_S = 120.0
 _LATENCY_TOKENS = 4
-# Like the gateway beside it, it asks nobody for a key.
-_LITELLM_ENVIRON = {"LITELLM_LOG": "ERROR", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
 _PAUSE_S = 0.05  # between two requests of which the latency is measured
 
 
@@ -59,54 +53,15 @@ class SideFigures:
 
 
 @dataclass(frozen=True)
-class _Round:
+class Round:
+    """What one round of one way came to."""
+
     tokens_per_s: float
     ttft_ms: float
     num_events: int = 0
     cpu_s: float = 0.0
     wall_s: float = 1.0
     client_cpu_s: float = 0.0
-
-
-@contextmanager
-def started_gateway(server: Server, folder: Path) -> Iterator[PeerProcess]:
-    """A gateway before that server, without keys, on a free port."""
-    config = folder / "gateway.toml"
-    lines = [
-        "[auth]", "required = false",
-        "[server]", f"data = {json.dumps(str(folder / 'data'))}", "json_logs = false",
-        "[deployments.triton]", f"url = {json.dumps(server.grpc_url)}",
-        f"[models.{MODEL}]", "deployments = { triton = 1 }",
-    ]  # fmt: skip
-    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    peer = Peer(
-        GATEWAY,
-        (sys.executable, "-m", "trident", "gateway", "--config", str(config)),
-        {},
-        health="/health/live",
-        port_variable=f"{GATEWAY_PREFIX}PORT",
-    )
-    with PeerProcess(peer, folder / "gateway.log") as process:
-        process.wait_until_ready(_START_TIMEOUT_S)
-        yield process
-
-
-@contextmanager
-def started_litellm(program: str, server: Server, folder: Path) -> Iterator[PeerProcess]:
-    """LiteLLM's proxy before that server, by its provider for Triton's `generate`.
-
-    Raises:
-        UnavailableError: it does not start.
-    """
-    config = folder / "litellm.json"  # which is YAML too
-    url = f"http://{server.http_url}/v2/models/{ENSEMBLE.name}/generate"
-    parameters = {"model": f"triton/{ENSEMBLE.name}", "api_base": url, "api_key": "none"}
-    config.write_text(json.dumps({"model_list": [{"model_name": MODEL, "litellm_params": parameters}]}))
-    command = (program, "--config", str(config), "--host", "127.0.0.1", "--telemetry", "False", "--port")
-    peer = Peer(LITELLM, command, {}, _LITELLM_ENVIRON, health="/health/liveliness")
-    with PeerProcess(peer, folder / "litellm.log") as process:
-        process.wait_until_ready(_START_TIMEOUT_S)
-        yield process
 
 
 def measure(
@@ -139,7 +94,7 @@ def measure(
                 processes[LITELLM] = stack.enter_context(started_litellm(litellm, server, folder))
             except TridentError as exc:
                 left_out[LITELLM] = exc.message
-        rounds: dict[str, list[_Round]] = {"direct": [], **{name: [] for name in processes}}
+        rounds: dict[str, list[Round]] = {"direct": [], **{name: [] for name in processes}}
         other_cores = []
         for repeat in range(-1, repeats):
             given = dataclasses.replace(workload, seed=workload.seed + 1 + repeat)
@@ -156,11 +111,13 @@ def measure(
             report(f"round {repeat + 1}: tokens/s: {rates}; TTFT ms: {first}")
     for name, reason in left_out.items():
         report(f"{name} is left out: {reason}")
-    sides = {name: _side(each, rounds["direct"]) for name, each in rounds.items() if each and name not in left_out}
+    sides = {
+        name: median_side(each, rounds["direct"]) for name, each in rounds.items() if each and name not in left_out
+    }
     gateway = sides.pop(GATEWAY)
     return {
         **dataclasses.asdict(gateway),
-        "other_cores": statistics.median(other_cores),
+        "other_cores": statistics.median(other_cores),  # taken by everything else on this machine
         **{name: dataclasses.asdict(side) for name, side in sides.items()},
     }
 
@@ -171,18 +128,18 @@ def _round(
     workload: Workload,
     num_latencies: int,
     left_out: dict[str, str],
-) -> tuple[dict[str, _Round], float]:
+) -> tuple[dict[str, Round], float]:
     ports = {name: process.port for name, process in processes.items() if name not in left_out}
     ttft = asyncio.run(_latencies(server.grpc_url, ports, num_latencies, workload, left_out))
     direct = run_client(server.grpc_url, workload)
     rate, wall_s = direct.run.num_tokens / direct.run.wall_s, direct.run.wall_s
-    found = {"direct": _Round(rate, ttft["direct"], client_cpu_s=direct.cpu_s, wall_s=wall_s)}
+    found = {"direct": Round(rate, ttft["direct"], client_cpu_s=direct.cpu_s, wall_s=wall_s)}
     other_cores = 0.0
     for name, port in ports.items():
         if name in left_out:
             continue
-        pid = processes[name].pid
-        start, before, machine = time.perf_counter(), process_cpu_s(pid), machine_cpu_s()
+        pids = [processes[name].pid, *_server_pids(server)]
+        start, before, machine, children = time.perf_counter(), _cpu_s(pids), machine_cpu_s(), sum(os.times()[2:4])
         try:
             ran = run_sse_client(port, MODEL, workload)
             if name == GATEWAY and ran.num_tokens != ran.run.num_tokens:  # LiteLLM does not know how many there were
@@ -192,14 +149,26 @@ def _round(
                 raise
             left_out[name] = exc.message
             continue
-        cpu_s = process_cpu_s(pid) - before
+        taken = [now - then for now, then in zip(_cpu_s(pids), before, strict=True)]
+        cpu_s = taken[0]
         if name == GATEWAY:
-            known = cpu_s + ran.cpu_s
-            other_cores = (machine_cpu_s() - machine - known) / (time.perf_counter() - start)
-        found[name] = _Round(
+            others_s = machine_cpu_s() - machine - sum(taken) - (sum(os.times()[2:4]) - children)
+            other_cores = max(0.0, others_s) / (time.perf_counter() - start)
+        found[name] = Round(
             ran.run.num_tokens / ran.run.wall_s, ttft[name], ran.num_events, cpu_s, ran.run.wall_s, ran.cpu_s
         )
     return found, other_cores
+
+
+def _server_pids(server: Server) -> list[int]:
+    return [pid for pid in (server.process_id, *server.model_process_ids().values()) if pid is not None]
+
+
+def _cpu_s(pids: Sequence[int]) -> list[float]:
+    try:
+        return [process_cpu_s(pid) for pid in pids]
+    except OSError as exc:
+        raise UnavailableError("a server went away while it was measured; its log says why") from exc
 
 
 async def _latencies(
@@ -250,8 +219,10 @@ async def _chat_ttft_ms(port: int, text: str) -> float:
     return 1000 * (stream.arrivals[0] - stream.sent)
 
 
-def _side(rounds: Sequence[_Round], direct: Sequence[_Round]) -> SideFigures:
-    def median(value: Callable[[_Round], float], of: Sequence[_Round] = rounds) -> float:
+def median_side(rounds: Sequence[Round], direct: Sequence[Round]) -> SideFigures:
+    """The figures of a way, over those of gRPC alone in the same rounds."""
+
+    def median(value: Callable[[Round], float], of: Sequence[Round] = rounds) -> float:
         return statistics.median(value(each) for each in of)
 
     rate, ttft_ms = median(lambda each: each.tokens_per_s), median(lambda each: each.ttft_ms)

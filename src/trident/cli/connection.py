@@ -36,7 +36,7 @@ def connection_of(
     """What the options say beside the address.
 
     Raises:
-        SettingsError: a file of a key that cannot be read, or a certificate without its key.
+        SettingsError: an API key that is empty or cannot be read, or a certificate without its key.
     """
     from trident_client import Connection, Tls
 
@@ -53,9 +53,12 @@ def own_url(protocol: Literal["grpc", "http"]) -> str:
 
 
 def _read_key(api_key: str | None) -> str | None:
-    if api_key is None or not api_key.startswith("@"):
-        return api_key
+    if api_key is None:
+        return None
     try:
-        return Path(api_key[1:]).read_text(encoding="utf-8").strip()
+        key = Path(api_key[1:]).read_text(encoding="utf-8").strip() if api_key.startswith("@") else api_key
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"the API key in {api_key[1:]} cannot be read: {exc}") from exc
+    if not key:
+        raise SettingsError("the API key is empty; leave --api-key out where none is asked for")
+    return key

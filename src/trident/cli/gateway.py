@@ -31,6 +31,8 @@ def gateway(
     if config is not None and triton is not None:
         raise SettingsError("--config and --triton exclude each other; a file names its servers itself")
     path = None if triton is not None else config or Path("gateway.toml")
+    if config is None and path is not None and not path.exists():
+        raise SettingsError("there is no gateway.toml here; give --config FILE, or --triton host:port for one server")
     settings = _of_one_server(triton) if triton is not None else read_config(path or Path())
     if check:
         print(f"{path or triton}: right; {len(settings.models)} models, {len(settings.deployments)} deployments")

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from trident.cli.key_options import check_name, endpoints_of, limits_of, models_of, moment_of, public_part_of
 from trident.cli.table import print_table
-from trident.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from trident.gateway.config import GatewayConfig
     from trident.gateway.database import Database
-    from trident.gateway.identity import Limits
     from trident.gateway.keys import ApiKey
 
 app = typer.Typer(help="The gateway's API keys.", no_args_is_help=True)
@@ -33,9 +31,6 @@ KeyPrefix = Annotated[
 ]
 
 _DEFAULT_CONFIG = Path("gateway.toml")
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d+)([smhd])")
-_MAX_NAME_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -69,9 +64,9 @@ def create(
     from trident.gateway.key_table import add_key
     from trident.gateway.keys import ApiKey, digest_of, new_key, new_prefix
 
-    limits = _limits(requests_per_minute, tokens_per_minute, concurrent_requests, daily_budget)
-    _check_name("tenant", tenant, least=1)
-    _check_name("name", name, least=0)
+    limits = limits_of(requests_per_minute, tokens_per_minute, concurrent_requests, daily_budget)
+    check_name("tenant", tenant, least=1)
+    check_name("name", name, least=0)
 
     async def make(opened: _Opened) -> tuple[ApiKey, str]:
         prefix, now = new_prefix(), time.time()
@@ -82,10 +77,10 @@ def create(
             name,
             digest_of(opened.pepper, text),
             now,
-            models=_models(models, opened.config),
-            endpoints=_endpoints(endpoints, admin),
+            models=models_of(models, opened.config),
+            endpoints=endpoints_of(endpoints, admin),
             limits=limits,
-            expires_at=None if expires is None else _moment(expires, now, "--expires"),
+            expires_at=None if expires is None else moment_of(expires, now, "--expires"),
         )
         await opened.database.run(lambda connection: add_key(connection, key))
         return key, text
@@ -120,7 +115,7 @@ def revoke(prefix: KeyPrefix, *, config: Config = _DEFAULT_CONFIG, as_json: AsJs
     """Stop a key for ever; running gateways refuse it within five seconds."""
     from trident.gateway.key_table import revoke_key
 
-    public = _public_part(prefix)
+    public = public_part_of(prefix)
 
     async def stop(opened: _Opened) -> ApiKey:
         return await opened.database.run(lambda connection: revoke_key(connection, public, time.time()))
@@ -143,7 +138,7 @@ def rotate(
     from trident.gateway.key_table import rotate_key
     from trident.gateway.keys import digest_of, new_key
 
-    public, until = _public_part(prefix), _moment(grace, time.time(), "--grace")
+    public, until = public_part_of(prefix), moment_of(grace, time.time(), "--grace")
 
     async def renew(opened: _Opened) -> tuple[ApiKey, str]:
         text = new_key(public)
@@ -170,73 +165,6 @@ def _with_database(path: Path, function: Callable[[_Opened], Awaitable[T]]) -> T
             await database.close()
 
     return asyncio.run(use())
-
-
-def _limits(requests: int | None, tokens: int | None, concurrent: int | None, budget: float | None) -> Limits | None:
-    """None where no option is given: then the file's hold."""
-    from trident.gateway.identity import Limits
-
-    if budget is not None and budget <= 0:
-        raise SettingsError(f"--daily-budget must be above 0, not {budget:g}")
-    if requests is tokens is concurrent is budget is None:
-        return None
-    return Limits(
-        requests_per_minute=requests, tokens_per_minute=tokens, concurrent_requests=concurrent, daily_budget=budget
-    )
-
-
-def _models(text: str | None, config: GatewayConfig) -> frozenset[str] | None:
-    known = {*config.models, *(alias for route in config.models.values() for alias in route.aliases)}
-    return _known_names(text, "--models", known)
-
-
-def _endpoints(text: str | None, is_admin: bool) -> frozenset[str] | None:
-    from trident.gateway.identity import Endpoint
-
-    named = _known_names(text, "--endpoints", set(get_args(Endpoint)))
-    if not is_admin:
-        return named
-    return frozenset(get_args(Endpoint)) if named is None else named | {"admin"}
-
-
-def _known_names(text: str | None, option: str, known: set[str]) -> frozenset[str] | None:
-    if text is None:
-        return None
-    names = frozenset(name.strip() for name in text.split(",") if name.strip())
-    for name in sorted(names - known):
-        raise SettingsError(
-            f"{option}: there is no '{name}'{did_you_mean(name, known)}; known: {', '.join(sorted(known))}"
-        )
-    return names
-
-
-def _moment(text: str, now: float, option: str) -> float:
-    """Seconds since 1970: so long from `now`, or the beginning of a day in UTC."""
-    if match := _DURATION.fullmatch(text):
-        return now + int(match[1]) * _UNITS_S[match[2]]
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"{option}: '{text}' is neither a time (90d, 12h, 30m, 10s) nor a day (2027-01-31)"
-        ) from None
-    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
-    if seconds <= now:
-        raise SettingsError(f"{option}: {text} is in the past")
-    return seconds
-
-
-def _public_part(text: str) -> str:
-    """Of a prefix, however it is written; of a whole key too, which should not stand in a shell's history."""
-    public = text.removeprefix("tri_").partition("_")[0]
-    if not re.fullmatch(r"[0-9a-f]{12}", public):
-        raise SettingsError("a key's prefix has 12 hex digits; `trident keys list` shows them")
-    return public
-
-
-def _check_name(option: str, text: str, least: int) -> None:
-    if not text.isprintable() or not least <= len(text.encode()) <= _MAX_NAME_BYTES:
-        raise SettingsError(f"--{option} must have {least} to {_MAX_NAME_BYTES} printable bytes")
 
 
 def _show_new(key: ApiKey, text: str, as_json: bool) -> None:

@@ -43,7 +43,7 @@ def plan(
     if what.kind is EngineKind.REPLAY:
         raise SettingsError(f"recipe {what.name} is of kind replay: it has no weights, there is nothing to plan")
     if what.kind is EngineKind.OPENVINO_EMBEDDING:
-        raise SettingsError(f"recipe {what.name} makes embeddings: it generates nothing, there is nothing to plan")
+        raise SettingsError(f"recipe {what.name} makes embeddings: it has no KV cache, there is nothing to plan")
     if is_openvino != (gpu == "cpu"):
         raise SettingsError(f"recipe {what.name} is of kind {what.kind.value}, which does not run on --gpu {gpu}")
     if measured and not is_openvino:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -17,7 +18,7 @@ from trident.gateway.cache import cache_api
 from trident.gateway.config import Server
 from trident.gateway.edge import health
 from trident.gateway.edge.body_bounds import BodyBounds, Bounds
-from trident.gateway.edge.envelope import Envelope
+from trident.gateway.edge.envelope import PROBES, Envelope
 from trident.gateway.edge.errors import ErrorBody, add_error_handlers
 from trident.gateway.gateway import Gateway
 from trident.gateway.kserve_api import endpoints, plain_generate
@@ -32,6 +33,14 @@ _EXPOSED = (
     *("x-request-id", "retry-after", "retry-after-ms", "x-trident-deployment", "x-trident-route"),
     *(f"x-ratelimit-{figure}-{kind}" for figure in ("limit", "remaining", "reset") for kind in ("requests", "tokens")),
 )
+# Spans alone, where OTEL_EXPORTER_OTLP_ENDPOINT says where to; figures are at /metrics.
+_TELEMETRY: TelemetryConfig = {
+    "auto_configure": True,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "exclude": lambda scope: scope["path"] in PROBES,
+}
 _FORM_BYTES = 64 << 10  # of a form around its file, whose own size its reader bounds
 
 
@@ -42,10 +51,14 @@ def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastA
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        await gateway.start()
-        gateway.stored.start(app)
-        grpc_port = gateway.config.server.grpc_port
-        grpc_server = None if grpc_port is None else await start_grpc_server(kserve, grpc_port)
+        try:
+            await gateway.start()
+            gateway.stored.start(app)
+            grpc_port = gateway.config.server.grpc_port
+            grpc_server = None if grpc_port is None else await start_grpc_server(kserve, grpc_port)
+        except Exception as exc:
+            gateway.start_failure = exc
+            raise
         grpc_end = None if grpc_server is None else asyncio.create_task(_stop_with_http(grpc_server, gateway))
         follower = None if config_file is None else asyncio.create_task(config_file.follow())
         try:
@@ -68,19 +81,20 @@ def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastA
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
-        # Spans alone, when OTEL_EXPORTER_OTLP_ENDPOINT says where to; figures are at /metrics.
-        telemetry={"auto_configure": True, "metrics": False, "logs": False, "operation_spans": False},
+        telemetry=_TELEMETRY,
     )
     app.state.gateway = gateway
     app.state.readiness = readiness
     app.state.kserve = kserve
     add_error_handlers(app)
+    for module in (chat, completions):  # a request is held against every route before its own
+        app.include_router(module.router)
     app.include_router(health.router)
     app.include_router(routing_api.router)
     app.include_router(usage_api.router)
     app.include_router(cache_api.router)
     app.include_router(feedback_api.router)
-    for module in (endpoints, plain_generate, chat, completions, embeddings, models, tokens, responses, files, batches):
+    for module in (endpoints, plain_generate, embeddings, models, tokens, responses, files, batches):
         app.include_router(module.router)
     return app
 

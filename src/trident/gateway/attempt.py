@@ -34,8 +34,10 @@ class Attempt:
     def __init__(self, deployment: str, place: Place) -> None:
         self.deployment = deployment
         self._place = place
+        self._upstreams: Upstreams | None = None
         self._stream: AsyncStream | None = None
         self._has_begun = False
+        self._is_over = False
 
     async def open(self, upstreams: Upstreams, asked: Asked, timeout_s: float) -> None:
         """Make the request; the first `read` sends it.
@@ -43,6 +45,7 @@ class Attempt:
         Raises:
             TridentError: it cannot be made, or the deployment is no longer there.
         """
+        self._upstreams = upstreams
         try:
             client = upstreams[self.deployment]
             sampling = await _with_priority(asked, client)
@@ -64,10 +67,19 @@ class Attempt:
             delta = None
         except TridentError as exc:
             raise self._judged(exc)  # noqa: B904 - as above
-        if not self._has_begun:
+        if not self._has_begun and not self._is_over:  # which itself ends the stream
             self._has_begun = True
             self._place.answered()
         return delta
+
+    async def stop(self) -> None:
+        """End it there with what it has, which `read` still gives.
+
+        Raises:
+            UnavailableError: the deployment cannot be reached.
+        """
+        if self._upstreams is not None and self._stream is not None:
+            await self._upstreams[self.deployment].cancel(self._stream.request_id)
 
     @property
     def engine_s(self) -> float:
@@ -76,6 +88,7 @@ class Attempt:
 
     async def end(self) -> None:
         """Cancel what still runs there, and give the place back."""
+        self._is_over = True
         try:
             if self._stream is not None:
                 await self._stream.aclose()
@@ -90,6 +103,8 @@ class Attempt:
             error = told
         if isinstance(error, (UnavailableError, EngineError)):
             self._place.failed()
+            if self._upstreams is not None and self._stream is not None:  # the engine may not know
+                self._upstreams.cancel_soon(self.deployment, self._stream.request_id)
         elif isinstance(error, (InvalidRequestError, QueueFullError)):  # as a server answers that is well
             self._place.answered()
         return error

@@ -51,9 +51,9 @@ class Classifiers:
         return dict(zip(wanted, found, strict=True))
 
     def close(self) -> None:
-        """Nobody asks any more."""
+        """Nobody asks any more; what was asked before is still answered."""
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False)
 
     async def _label(self, reference: str, text: str) -> str:
         loop = asyncio.get_running_loop()

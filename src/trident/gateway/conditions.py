@@ -50,4 +50,4 @@ class RuleTest:
         if self._pattern is None:
             return True
         text = last_user_text(asked.prompt)[:MAX_SEARCHED_CHARS]
-        return self._pattern.search(text) is not None
+        return self._pattern.search(text.encode("utf-8", "replace").decode()) is not None  # RE2 reads whole UTF-8

@@ -43,7 +43,7 @@ class Server(BaseModel):
     grpc_port: int | None = Field(None, ge=0, le=65535, description="KServe v2 over gRPC; not served when unset")
     workers: int = Field(1, ge=1, le=64, description="processes that answer HTTP")
     tls_cert: Path | None = Field(None, description="PEM file of the certificate, with tls_key")
-    tls_key: Path | None = None
+    tls_key: Path | None = Field(None, description="PEM file of its private key")
     cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call the gateway")
     max_body_bytes: int = Field(1 << 20, ge=1024, description="of a request's body")
     max_file_bytes: int = Field(100 << 20, ge=1024, description="of a file that is uploaded")
@@ -113,7 +113,9 @@ class Storage(BaseModel):
 
     response_days: float = Field(30, gt=0, description="that a stored response is kept")
     file_days: float = Field(30, gt=0, description="that a file is kept, and a batch after its end")
-    max_tenant_bytes: int = Field(10 << 30, ge=1, description="of all files of a tenant; answers of batches come on top")
+    max_tenant_bytes: int = Field(
+        10 << 30, ge=1, description="of all files of a tenant; answers of batches come on top"
+    )
     batch_concurrency: int = Field(8, ge=1, le=1024, description="lines of batches that run at once, in each worker")
     max_batches: int = Field(4, ge=1, le=64, description="batches that run at once, in each worker; others wait")
     batch_lease_s: float = Field(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from trident.errors import (
     DeadlineExceededError,
@@ -156,6 +157,15 @@ class Exchange:
             self.outcome.error = exc
             raise
 
+    async def stop(self) -> None:
+        """Somebody asks for its end: whoever reads it gets what there is, with the finish reason "cancelled".
+
+        Raises:
+            UnavailableError: its deployment cannot be reached.
+        """
+        if self._attempt is not None and self._closing is None:
+            await self._attempt.stop()
+
     async def aclose(self, error: BaseException | None = None) -> None:
         """End it, however far it came; `error`: why, where it is neither the end nor a failure of the deployment.
 
@@ -219,7 +229,7 @@ class Exchange:
             self._attempts.append(self._attempt)
             outcome.decision, outcome.deployment = decision, name
             try:
-                await self._attempt.open(self._upstreams, self._asked, self._remaining_s())
+                await self._attempt.open(self._upstreams, self._named(), self._remaining_s())
                 self._first = await self._attempt.read()
             except _ELSEWHERE as exc:
                 failure = outcome.failures[name] = exc
@@ -258,6 +268,11 @@ class Exchange:
         self._deltas.append(delta)
         self._num_ended += bool(delta.finish_reason)
         return delta
+
+    def _named(self) -> Asked:
+        """Each attempt has an id of its own: the one before may still run, on the same Triton even."""
+        number = len(self._attempts)
+        return self._asked if number == 1 else replace(self._asked, request_id=f"{self._asked.request_id}-{number}")
 
     def _attempt_at(self, deployment: str, place: Place) -> Attempt:
         return Attempt(deployment, place)

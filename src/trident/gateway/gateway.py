@@ -54,6 +54,7 @@ class Gateway:
             Tracing(),
         ]
         self._background: set[asyncio.Task[None]] = set()  # ends of exchanges
+        self.start_failure: Exception | None = None  # for who started it: ASGI would pass on its text alone
         self.is_draining = False  # it serves, and asks to be sent no more
         self.has_stopped_accepting = asyncio.Event()  # and then it takes no more connections
 

@@ -28,7 +28,7 @@ class Limits(BaseModel):
         default=None, ge=1, description="streams and unary requests that run at once"
     )
     daily_budget: float | None = Field(
-        default=None, gt=0, description="of a day in UTC, in the currency of the models' prices"
+        default=None, gt=0, allow_inf_nan=False, description="of a day in UTC, in the currency of the models' prices"
     )
 
 

@@ -99,7 +99,7 @@ class TokenVerifier:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SecurityWarning)  # "EdDSA" has a newer name, and is as good
                 claims = self._verified(token, await self._key_of(token))
-        except (JoseError, ValueError, KeyError, TypeError) as exc:
+        except (JoseError, ValueError, KeyError, TypeError, OverflowError) as exc:
             _log.info("a token was refused: %s", type(exc).__name__)
             raise AuthenticationError(_REFUSAL) from exc
         self._kept.pop(name, None)

@@ -180,7 +180,7 @@ def headers_of(standings: tuple[Standing, ...]) -> dict[str, str]:
 
 def duration_text(seconds: float) -> str:
     """As OpenAI's headers have it: `20ms`, `1.5s`, `1m0s`."""
-    milliseconds = math.ceil(seconds * 1000)
+    milliseconds = math.ceil(round(seconds * 1000, 3))
     if milliseconds < 1000:
         return f"{milliseconds}ms"
     minutes, rest = divmod(milliseconds, 60_000)

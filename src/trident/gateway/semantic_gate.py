@@ -13,7 +13,16 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from trident.gateway.semantic_words import FILLERS, LINKS, NEGATIONS, NUMBERS, OPENERS, PHRASES, SYNONYMS
+from trident.gateway.semantic_words import (
+    FILLERS,
+    INTERROGATIVES,
+    LINKS,
+    NEGATIONS,
+    NUMBERS,
+    OPENERS,
+    PHRASES,
+    SYNONYMS,
+)
 
 MAX_CHARS = 4000  # of a request that is compared; longer ones never share
 _TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[\w]+|[.!?:;$€£¥%#+*=<>^°&@\\/-]")
@@ -41,7 +50,9 @@ _REQUEST = re.compile(
 _YES_OR_NO = re.compile(r"^(?:is|are|am|was|were|do|does|did|can|could|will|would|should|may|has|have) ", re.IGNORECASE)
 _TIES = frozenset({"from", "to", "into", "than", "for", "by", "with", "over", "versus"})
 
-Form = Literal["how to", "what", "yes or no", ""]
+_ASKS = re.compile(r"\b(?:what|which|how|who|whose|when|where|why)\b", re.IGNORECASE)
+
+Form = Literal["how to", "what", "yes or no", "command", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,8 @@ def differing(one: Meaning, other: Meaning) -> str:
         return "negation"
     if set(one.words) != set(other.words):
         return f"words: {_only(one.words, other.words)}"
-    if one.form != other.form and "" not in (one.form, other.form):
+    forms = {one.form, other.form}
+    if len(forms) == 2 and "" not in forms and forms != {"what", "command"}:  # "weather in Oslo" asks what it is
         return f"form: {one.form} / {other.form}"
     if _are_swapped(one, other) or _are_tied_otherwise(one.ties, other.ties):
         return "order"
@@ -111,6 +123,7 @@ class _Reading:
         self._is_shouted = is_shouted
         self._is_first = True  # of a sentence, where every word has a capital letter
         self._is_joined = False  # nothing but links since the last word
+        self._has_begun = False  # a word that matters has come
         self._tie = ""
 
     def take(self, token: str) -> None:
@@ -128,11 +141,12 @@ class _Reading:
             self._is_joined = self._is_joined and lower in LINKS
         elif token not in _SENTENCE_END:
             self._take_word(_stem(lower), is_name)
+            self._has_begun = self._has_begun or lower not in INTERROGATIVES
         self._is_first = token in _SENTENCE_END
 
     def _is_filler(self, lower: str) -> bool:
         is_conjunction = lower == "when" and not self._is_first
-        return lower in FILLERS or is_conjunction or (lower in OPENERS and not self.words)
+        return lower in FILLERS or is_conjunction or (lower in OPENERS and not self._has_begun)
 
     def _take_word(self, stem: str, is_name: bool) -> None:
         if is_name:
@@ -190,12 +204,17 @@ def _number(token: str) -> str:
 
 
 def _form_of(text: str) -> Form:
-    text = _REQUEST.sub("", text.strip())
-    if _HOW_TO.search(text):
+    text = text.strip()
+    begun = _REQUEST.match(text)
+    bare = text[begun.end() :] if begun else text
+    if _HOW_TO.search(bare):
         return "how to"
-    if _YES_OR_NO.match(text):
+    if _YES_OR_NO.match(bare):
         return "yes or no"
-    return "what" if _DEFINITION.match(text) else ""
+    if _DEFINITION.match(bare):
+        return "what"
+    is_open = _ASKS.search(bare) or (begun and "help me" in begun.group().lower())
+    return "" if is_open else "command"
 
 
 def _are_swapped(one: Meaning, other: Meaning) -> bool:
@@ -212,21 +231,14 @@ def _are_swapped(one: Meaning, other: Meaning) -> bool:
 def _are_tied_otherwise(one: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]]) -> bool:
     """Whether a preposition leads to another word in each, or a word is where one comes from and the other goes."""
     mine, theirs = dict(sorted(one)), dict(sorted(other))
-    if any(mine[tie] != theirs[tie] for tie in mine.keys() & theirs.keys()):
+    left, right = ({word for tie, word in ties if tie == "from"} for ties in (one, other))
+    if left & _ends(other) or right & _ends(one):
         return True
-    return any(
-        _leaves(first, word) and _arrives(second, word)
-        for first, second in ((one, other), (other, one))
-        for _, word in one | other
-    )
+    return any(mine[tie] != theirs[tie] for tie in mine.keys() & theirs.keys())
 
 
-def _leaves(ties: frozenset[tuple[str, str]], word: str) -> bool:
-    return ("from", word) in ties
-
-
-def _arrives(ties: frozenset[tuple[str, str]], word: str) -> bool:
-    return bool({("to", word), ("into", word)} & ties)
+def _ends(ties: frozenset[tuple[str, str]]) -> set[str]:
+    return {word for tie, word in ties if tie in {"to", "into"}}
 
 
 def _only(one: tuple[str, ...], other: tuple[str, ...]) -> str:

@@ -22,20 +22,23 @@ FILLERS = _words(
     what which how whether if then so as than too also just even ever still already please
     of to in on at for from by with into onto about as and or but via through upon per between
     some any each both every such other own same certain various
-    way ways step steps procedure process method methods manner instruction instructions guide possible able allowed
+    necessary permitted possible able allowed
+    way ways step steps procedure process method methods manner instruction instructions guide
     need needs needed require required use using used help helps good best right proper properly easily easy simply
     quickly exactly really very mean means meaning called exist exists existing kind type types
-    thing things something anything stuff bit lot lots okay ok well command syntax got
+    thing things something anything stuff bit lot lots okay ok well command syntax
+    get gets getting got make makes making made
     """
 )
 # Likewise, but only before the first word that matters: "show me how", and not "the show".
 OPENERS = _words(
     """
     explain describe define summarize summary tell show shows teach say hear want wants like know suggest recommend
-    advise find found see look provide list name names idea ideas tip tips question questions answer get gets getting
-    make makes made making helping want
+    advise find found see look provide idea ideas tip tips question questions answer helping
     """
 )
+# With these alone it has not begun.
+INTERROGATIVES = _words("when where who why amount number duration")
 # Between two words that are one thing: "the jar that is stuck" is "the stuck jar".
 LINKS = _words("a an the of in on at for from to my your our his her their its is are that which who")
 NEGATIONS = _words("not no never none nobody nothing neither nor cannot without hardly nowhere")
@@ -106,6 +109,9 @@ PHRASES = tuple(
         (r"(?:of|for|in) (?:my|your|the) account", ""),
         (r"get rid of", "remove"),
         (r"give me", ""),
+        (r"(?:a |the )?list of", ""),
+        (r"^list", ""),
+        (r"what(?:'s| is) ((?:[\w'-]+ ){1,3})like", r"what is \1"),
         (r"steps (should|do|must) i take", "steps"),
         (r"(?:does|will|would) it take", "does it"),
         (r"get in touch with", "contact"),
@@ -128,7 +134,30 @@ _SYNONYMS = """
     movie film
     car automobile
     big large
-    child kid
+    child kid children kids
+    man men
+    woman women
+    foot feet
+    tooth teeth
+    mouse mice
+    leaf leaves
+    knife knives
+    trip journey
+    illness sickness disease
+    shop store
+    speak talk
+    reply respond answer
+    end finish
+    largest biggest greatest
+    fastest quickest
+    email e-mail
+    television tv
+    fridge refrigerator
+    advertisement ad ads
+    information info
+    app application
+    exam test
+    money cash
     holiday vacation
     parcel package
     near close nearest closest

@@ -26,7 +26,7 @@ from trident.gateway.windows import WINDOW_S, MemoryWindows, Refusal, Share, Sta
 
 _log = logging.getLogger(__name__)
 _SCRIPTS = Path(__file__).parent / "lua"
-_PATIENCE_S = 0.5  # for an answer, and for a connection
+_PATIENCE_S = 1.0
 _MAX_CONNECTIONS = 32
 _AWAY_S = 1.0  # between two attempts while Redis is away
 _LEASE_S = float(WINDOW_S)
@@ -45,17 +45,19 @@ class SharedWindows:
         self,
         url: str,
         on_local: Callable[[], None] = lambda: None,
+        *,
+        patience_s: float = _PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] | None = None,
     ) -> None:
         """`on_local` is told of every request that this process counts by itself because Redis is away.
 
-        `clock`: for attempts; `wall_ms`: in place of Redis's own clock.
+        `patience_s`: for an answer and for a connection; `clock`: for attempts; `wall_ms`: in place of Redis's clock.
 
         Raises:
             SettingsError: not a Redis URL.
         """
-        self._redis = _connect(url)
+        self._redis = _connect(url, patience_s)
         self._on_local = on_local
         self._local = MemoryWindows()
         self._clock = clock
@@ -189,14 +191,14 @@ class SharedWindows:
         return "" if self._wall_ms is None else str(self._wall_ms())
 
 
-def _connect(url: str) -> Redis:
+def _connect(url: str, patience_s: float) -> Redis:
     try:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
-            timeout=_PATIENCE_S,
-            socket_timeout=_PATIENCE_S,
-            socket_connect_timeout=_PATIENCE_S,
+            timeout=patience_s,
+            socket_timeout=patience_s,
+            socket_connect_timeout=patience_s,
             # a connection that Redis's restart broke is opened again; what may have been done is not done twice
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from trident.errors import SettingsError, UnavailableError
+from trident.errors import SettingsError, TridentError, UnavailableError
 from trident.gateway.config import Deployment
 from trident_client import AsyncClient, Connection, Retry
 
@@ -27,6 +28,7 @@ class Upstreams:
     def __init__(self, deployments: Mapping[str, Deployment]) -> None:
         self._upstreams = {name: _connect(deployment, None) for name, deployment in deployments.items()}
         self._closing: set[asyncio.Task[None]] = set()
+        self._cancelling: set[asyncio.Task[None]] = set()
 
     def __getitem__(self, name: str) -> AsyncClient:
         """Raises UnavailableError: there is no such deployment any more."""
@@ -34,6 +36,14 @@ class Upstreams:
         if upstream is None:
             raise UnavailableError(f"deployment {name} is no longer in the file")
         return upstream.client
+
+    def cancel_soon(self, name: str, request_id: str) -> None:
+        """End a request that may still run there for nobody; whether its server is still there does not matter."""
+        upstream = self._upstreams.get(name)
+        if upstream is not None:
+            task = asyncio.get_running_loop().create_task(_cancel(upstream.client, request_id))
+            self._cancelling.add(task)
+            task.add_done_callback(self._cancelling.discard)
 
     def update(self, deployments: Mapping[str, Deployment], grace_s: float) -> None:
         """Of those that moved or went, streams have `grace_s` to end; raises SettingsError and changes nothing."""
@@ -47,7 +57,7 @@ class Upstreams:
 
     async def close(self) -> None:
         """Close every connection; streams that still run fail."""
-        closing = list(self._closing)
+        closing = [*self._closing, *self._cancelling]
         for task in closing:
             task.cancel()
         clients = [upstream.client.close() for upstream in self._upstreams.values()]
@@ -78,6 +88,11 @@ def _read_secret(path: Path | None) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     except OSError as exc:
         raise SettingsError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+async def _cancel(client: AsyncClient, request_id: str) -> None:
+    with contextlib.suppress(TridentError):
+        await client.cancel(request_id)
 
 
 async def _close_later(client: AsyncClient, grace_s: float) -> None:

@@ -47,6 +47,7 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.script = []
         self.scripts = []
         self.requests = []
+        self.tells_models = True  # a gateway does not
         self.configs = {}
         self.num_sent = 0  # responses
         self.is_dribbling = False  # HTTP: send byte by byte
@@ -118,6 +119,8 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return service_pb2.ModelReadyResponse(ready=request.name == "ensemble")
 
     async def ModelStatistics(self, request, context):  # noqa: N802
+        if not self.tells_models:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         return ParseDict(STATISTICS, service_pb2.ModelStatisticsResponse())
 
     async def ModelConfig(self, request, context):  # noqa: N802
@@ -228,7 +231,7 @@ class ScriptedServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         if parts[0] == "health":
             return 200, None
         model, what = parts[1], parts[2] if len(parts) > 2 else ""
-        if model == "stats":
+        if model == "stats" and self.tells_models:
             return 200, STATISTICS
         if what == "ready":
             return (200 if model == "ensemble" else 400), None

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trident.errors import DeadlineExceededError, EngineError, SettingsError, UnavailableError
+from trident.errors import (
+    AuthenticationError,
+    DeadlineExceededError,
+    EngineError,
+    PermissionDeniedError,
+    QuotaError,
+    SettingsError,
+    UnavailableError,
+)
 from trident_client.batch import BatchResult
 from trident_client.batch_job import BatchJob
 from trident_client.batch_output import AnswerFile, FailureFile
@@ -255,3 +263,12 @@ def test_an_answer_that_somebody_cancelled_is_a_failure(folder):
 
     assert folder.run(prompts(1), Cancelling()).num_failed == 1
     assert folder.failures()[0]["error"]["code"] == "request_cancelled"
+
+
+@pytest.mark.parametrize("leaf", [AuthenticationError, PermissionDeniedError, QuotaError])
+def test_a_refusal_that_holds_for_every_line_stops_the_job_and_fails_no_line(folder, leaf):
+    with pytest.raises(leaf, match="not with this key"):
+        folder.run(prompts(4), Server(errors={"p2": leaf("not with this key")}))
+    assert not folder.failed.exists()
+    assert folder.run(prompts(4), Server()).num_failed == 0
+    assert len(folder.answers()) == 4

@@ -100,6 +100,7 @@ def test_metrics_are_read_with_the_same_key_and_certificates(authority, options,
     ("given", "said"),
     [
         (["--api-key", "@nothing"], "the API key in nothing cannot be read"),
+        (["--api-key", ""], "the API key is empty"),
         (["--cert-file", "client.pem"], "cert_file and key_file together"),
         (["--ca-file", "nothing.pem"], "nothing.pem"),
     ],

@@ -8,8 +8,11 @@ import pytest
 from tritonclient.grpc import service_pb2
 
 from trident.errors import (
+    AuthenticationError,
     InvalidRequestError,
-    QueueFullError,
+    PermissionDeniedError,
+    QuotaError,
+    RateLimitError,
     RequestCancelledError,
     SettingsError,
     UnavailableError,
@@ -165,9 +168,10 @@ def test_a_header_that_is_none_is_refused():
 @pytest.mark.parametrize(
     ("step", "leaf"),
     [
-        (Refuse("UNAUTHENTICATED", 401, "no such key"), InvalidRequestError),
-        (Refuse("PERMISSION_DENIED", 403, "not this model"), InvalidRequestError),
-        (Refuse("RESOURCE_EXHAUSTED", 429, "slow down"), QueueFullError),
+        (Refuse("UNAUTHENTICATED", 401, "no such key"), AuthenticationError),
+        (Refuse("PERMISSION_DENIED", 403, "not this model"), PermissionDeniedError),
+        (Refuse("RESOURCE_EXHAUSTED", 429, "slow down"), RateLimitError),
+        (Refuse("RESOURCE_EXHAUSTED", 429, "the daily budget of 5 does not hold this"), QuotaError),
         (Refuse("UNAVAILABLE", 502, "bad gateway"), UnavailableError),
     ],
 )

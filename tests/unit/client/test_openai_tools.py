@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from trident.errors import InvalidRequestError, UnsupportedParameterError
 from trident.text.grammars.json_schema import problem_with
 from trident.text.grammars.schema import schema_grammar
+from trident_client.batch_lines import answer_line, read_line
 from trident_client.completion import Completion
 from trident_client.openai_request import read_chat
 from trident_client.openai_response import chat_body
 from trident_client.openai_tools import ForcedCalls, GuidedCalls
+from trident_client.sampling import Sampling
 
 MESSAGES = [{"role": "user", "content": "Weather in Rome?"}]
 WEATHER = {
@@ -176,3 +178,14 @@ def test_a_named_function_is_called_once_with_the_whole_answer():
     assert choice["finish_reason"] == "tool_calls"
     (call,) = choice["message"]["tool_calls"]
     assert call["function"] == {"name": "weather", "arguments": '{"town": "Rome"}'}
+
+
+def test_a_batch_s_line_may_force_a_call_too():
+    body = {"model": "m", "messages": MESSAGES, "tools": TOOLS, "tool_choice": "required"}
+    line = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}).encode()
+    task = read_line(1, line, "json", Sampling(), "ensemble")
+    assert task.request.sampling.guided_decoding_guide_type == "json_schema"
+    answer = '[{"name": "nothing", "parameters": {}}]'
+    written = json.loads(answer_line(task, Completion("r", answer, "stop", 1, 9), 17))
+    (choice,) = written["response"]["body"]["choices"]
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "nothing", "arguments": "{}"}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trident.errors import UnavailableError
+from trident.errors import NotFoundError, UnavailableError
 from trident_client import Client, Health, ServedModel
 from trident_client.metrics import metrics_url_of, parse_metrics
 
@@ -57,6 +57,12 @@ def test_a_server_that_is_gone_is_neither_live_nor_ready(protocol):
 
 def test_the_models_are_told(client):
     assert client.models() == (ServedModel("ensemble", "1", 5, 3),)
+
+
+def test_a_server_that_does_not_tell_its_models_is_an_error_that_says_where_they_are(client, server):
+    server.tells_models = False
+    with pytest.raises(NotFoundError, match="a gateway has them at GET /v1/models"):
+        client.models()
 
 
 def test_a_chat_is_messages_or_one_question(client, server):

@@ -37,9 +37,10 @@ def words(*texts, finish_reason="stop"):
 class ScriptedStream:
     """Deltas are given, errors raised, numbers waited for (turns of the event loop), "hang" is for ever."""
 
-    def __init__(self, script, upstream):
+    def __init__(self, script, upstream, request_id):
         self._script = iter(script)
         self._upstream = upstream
+        self.request_id = request_id
         self.is_closed = False
 
     def __aiter__(self):
@@ -67,8 +68,9 @@ class ScriptedStream:
         raise StopAsyncIteration
 
     async def aclose(self):
-        await asyncio.sleep(0)
         self.is_closed = True
+        for _ in range(3):  # until the engine has answered the cancel
+            await asyncio.sleep(0)
 
 
 class ScriptedUpstreams:
@@ -78,6 +80,10 @@ class ScriptedUpstreams:
         self.scripts = scripts
         self.asked = []  # (deployment, prompt, sampling, request id, seconds), as they came
         self.streams = []
+        self.cancelled = []  # (deployment, request id)
+
+    def cancel_soon(self, name, request_id):
+        self.cancelled.append((name, request_id))
 
     def __getitem__(self, name):
         return ScriptedClient(name, self)
@@ -93,9 +99,12 @@ class ScriptedClient:
         script = self._upstreams.scripts[self._name]
         if script and isinstance(script[0], list):
             script = script.pop(0) if len(script) > 1 else script[0]
-        stream = ScriptedStream(script, self._upstreams)
+        stream = ScriptedStream(script, self._upstreams, request_id)
         self._upstreams.streams.append(stream)
         return stream
+
+    async def cancel(self, request_id):
+        self._upstreams.cancelled.append((self._name, request_id))
 
 
 class CountingLimiter:

@@ -51,6 +51,34 @@ def test_what_fails_before_the_first_delta_is_asked_elsewhere(failure):
     assert bench.outcome.error is None
 
 
+def test_what_may_still_run_for_nobody_is_cancelled_and_no_two_attempts_have_the_same_id():
+    """Two deployments may be two ensembles of one Triton, which refuses an id that is live."""
+    asked = asked_for()
+    bench = Bench(ScriptedUpstreams(main=[EngineError("broke")], spare=words("a", "b")), config_of(TWO))
+    run(read(bench, asked))
+    assert [request_id for *_, request_id, _ in bench.upstreams.asked] == [asked.request_id, f"{asked.request_id}-2"]
+    assert bench.upstreams.cancelled == [("main", asked.request_id)]
+
+
+def test_a_stream_that_breaks_in_its_midst_is_cancelled_too():
+    bench = Bench(ScriptedUpstreams(main=[Delta("a"), UnavailableError("cut")], spare=[]), config_of(TWO))
+    with pytest.raises(UnavailableError):
+        run(read(bench))
+    assert bench.upstreams.cancelled == [("main", bench.outcome.asked.request_id)]
+
+
+def test_who_asks_for_the_end_stops_the_attempt_that_runs():
+    bench = Bench(ScriptedUpstreams(main=[QueueFullError("full")], spare=words("a", "b")), config_of(TWO))
+
+    async def use():
+        async with bench.exchange() as exchange:
+            await exchange.stop()
+        await exchange.stop()
+
+    run(use())
+    assert bench.upstreams.cancelled == [("spare", f"{bench.outcome.asked.request_id}-2")]
+
+
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -116,6 +144,39 @@ def test_a_whole_answer_fails_when_every_deployment_breaks_off():
         run(use())
     assert isinstance(bench.outcome.error, UnavailableError)
     assert len(bench.limiter.settled) == 1
+
+
+def test_sequences_that_ended_on_a_deployment_that_broke_off_do_not_count():
+    """One of two had ended there; of the new answer one has, and the client leaves."""
+    scripts = {"main": [Delta("a", "stop"), EngineError("broke")], "spare": [Delta("b", "stop"), "hang"]}
+    bench = Bench(ScriptedUpstreams(**scripts), config_of(TWO))
+
+    async def use():
+        async with bench.exchange(asked_for(sampling=Sampling(max_tokens=4, num_return_sequences=2))) as exchange:
+            await exchange.completion()
+
+    async def leave():
+        asking = asyncio.ensure_future(use())
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await asyncio.wait([asking])
+
+    run(leave())
+    assert bench.outcome.is_cancelled
+    assert bench.outcome.completion.text == "b"
+
+
+def test_what_was_read_in_part_is_not_asked_for_anew():
+    bench = Bench(ScriptedUpstreams(main=[Delta("a"), EngineError("broke")], spare=words("b")), config_of(TWO))
+
+    async def use():
+        async with bench.exchange() as exchange:
+            await exchange.__anext__()
+            await exchange.completion()
+
+    with pytest.raises(EngineError):
+        run(use())
+    assert len(bench.upstreams.asked) == 1
 
 
 def test_a_request_that_breaks_what_serves_it_is_sent_to_three_deployments_at_most():
@@ -356,3 +417,25 @@ def test_whenever_a_client_leaves_there_is_one_outcome_and_everything_is_given_b
         assert outcome.error is None or not outcome.is_cancelled
         assert not (is_whole and how != "one delta") or "".join(given_away) == (outcome.completion or Delta("")).text
         assert isinstance(outcome.error, (TridentError, type(None)))
+
+
+def test_a_probe_that_is_closed_before_it_is_answered_leaves_the_breaker_open():
+    """Ended from another task, as when the server stops: the stream's end is no answer of the deployment."""
+    config = config_of({"chat": {"deployments": {"main": 1}}}, main={"breaker": {"rest_s": 0.001}})
+    bench = Bench(ScriptedUpstreams(main=[UnavailableError("gone")]), config)
+
+    async def use():
+        for _ in range(3):
+            with pytest.raises(UnavailableError):
+                await bench.exchange().start()
+        await asyncio.sleep(0.01)
+        bench.upstreams.scripts["main"] = [*[1] * 50]
+        probe = bench.exchange()
+        starting = asyncio.ensure_future(probe.start())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await probe.aclose()
+        await asyncio.gather(starting, return_exceptions=True)
+
+    run(use())
+    assert bench.router.states["main"].breaker.state == "open"

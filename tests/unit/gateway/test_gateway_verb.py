@@ -61,6 +61,13 @@ def test_a_port_that_is_taken_is_told_in_one_line(path):
     assert f"127.0.0.1:{port}" in result.exception.message
 
 
+def test_without_a_file_both_ways_to_begin_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = run().exception.message
+    assert "--config" in message
+    assert "--triton" in message
+
+
 def test_a_file_and_one_server_exclude_each_other(path):
     assert isinstance(run("--config", str(path), "--triton", "127.0.0.1:9").exception, SettingsError)
 

@@ -60,6 +60,7 @@ def model_for(when, asked):
         ({"operation": ["text_completion"]}, {"operation": "text_completion"}, {}),
         ({"prompt_matches": "(?i)^translate"}, {"prompt": MESSAGES}, {"prompt": MESSAGES[:2]}),
         ({"prompt_matches": "kind"}, {"prompt": "be kind"}, {"prompt": MESSAGES}),
+        ({"prompt_matches": "b$"}, {"prompt": "a\ud800b"}, {"prompt": "a\ud800"}),
         ({"min_prompt_tokens": 3}, {"prompt": "seven c"}, {"prompt": "six ch"}),
         ({"max_prompt_tokens": 2}, {"prompt": "six ch"}, {"prompt": "seven c"}),
         ({"has_tools": True}, {"sampling": Sampling(tools=[{}])}, {}),
@@ -287,3 +288,46 @@ def test_what_is_read_of_prompts():
     assert whole_text(template) == last_user_text(template) == leading_text(template, 99) == "greet@1\nAnn\n3"
     assert estimated_tokens("\N{SNOWMAN}") == 1
     assert estimated_tokens("\ud800") == 1
+
+
+def is_patient(text):
+    time.sleep(0.05)
+    return "question"
+
+
+def test_what_a_classifier_was_asked_before_the_file_is_rewritten_is_still_answered():
+    """Ten wait for two threads when it happens; none of them is taken for a client that left."""
+    when = {"classifier": f"{__name__}:is_patient", "label": "question"}
+    rules = [{"name": "r", "when": when, "use_model": "cheap"}]
+
+    async def use():
+        router = Router(config_of(CHAT, rules))
+        asking = [asyncio.ensure_future(router.labels_of(asked_for())) for _ in range(10)]
+        await asyncio.sleep(0.02)
+        router.update(config_of(CHAT))
+        return await asyncio.gather(*asking)
+
+    assert [list(labels.values()) for labels in asyncio.run(use())] == [["question"]] * 10
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "role"]), inner),
+    max_leaves=6,
+)
+
+
+@given(
+    prompt=st.text(st.characters()) | st.lists(st.dictionaries(st.sampled_from(["role", "content", "name"]), JSON)),
+    user=st.text(st.characters()),
+)
+def test_whatever_the_messages_hold_a_decision_is_made(prompt, user):
+    """What is wrong in them the model's own template says."""
+    models = {
+        "chat": {"deployments": {"a": 1, "b": 1}, "sticky": "user"},
+        "prefix": {"deployments": {"a": 1, "b": 1}, "policy": "prefix_affinity"},
+    }
+    when = {"model": "chat", "prompt_matches": "a", "min_prompt_tokens": 1}
+    router = Router(config_of(models, [{"name": "r", "when": when, "use_model": "prefix", "escalate": True}]))
+    for model in models:
+        assert set(router.decide(asked_for(model, prompt, user=user)).candidates) == {"a", "b"}

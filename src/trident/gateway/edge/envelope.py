@@ -23,7 +23,7 @@ _SECURITY = {
     b"cache-control": b"no-store",
 }
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
-_QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})  # asked every few seconds; counted, not logged
+PROBES = frozenset({"/health/live", "/health/ready", "/metrics"})  # asked every few seconds: counted and no more
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +53,7 @@ class Envelope:
         finally:
             route = _route_of(scope)
             self._metrics.answered(route, answer.status)
-            if route not in _QUIET:
+            if route not in PROBES:
                 record.write(route, answer.status, scope["state"].get("identity"))
 
 

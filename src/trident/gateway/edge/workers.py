@@ -10,30 +10,29 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from trident.errors import EngineError, HostError
+from trident.errors import HostError, TridentError
 from trident.gateway.config import GatewayConfig
 
 _BACKLOG = 2048
 _METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _TICK_S = 0.2
-_EARLY_S = 5.0  # a worker that ends within it met what all the others would meet
 
 
 def serve(config: GatewayConfig, path: Path | None, say: Callable[[int], None]) -> None:
     """Serve until SIGTERM or SIGINT. `path`: the file to follow; `say` is told the port when requests are answered.
 
     Raises:
-        HostError: the address is not to be had.
-        EngineError: a worker cannot start.
+        HostError: the address is not to be had, or a worker cannot start.
     """
     with contextlib.closing(_open_listener(config)) as listener:
         port = listener.getsockname()[1]
@@ -47,6 +46,13 @@ def serve(config: GatewayConfig, path: Path | None, say: Callable[[int], None]) 
             run_worker(config, path, listener, lambda: say(port))
 
 
+@dataclass(slots=True)
+class _Worker:
+    process: BaseProcess
+    connection: Connection  # says when it serves; ends when either side does
+    is_serving: bool = False
+
+
 class _Workers:
     """Started, started again when they die, and stopped together."""
 
@@ -54,58 +60,65 @@ class _Workers:
         self._arguments = (config, path, listener)
         self._listener = listener
         self._context = multiprocessing.get_context("spawn")
-        self._running: dict[BaseProcess, tuple[Connection, float]] = {}
+        self._workers: list[_Worker] = []
         self._signals: deque[int] = deque()
         self._is_stopping = False
 
     def run(self, say: Callable[[], None]) -> None:
+        """Until all have ended after a signal; `say` is called when all serve for the first time."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
+        has_said = False
         try:
             for _ in range(self._arguments[0].server.workers):
                 self._start()
-            waiting = [connection for connection, _ in self._running.values()]
-            while self._running:
+            while self._workers:
                 while self._signals:
                     self._pass_on(self._signals.popleft())
-                for process in [process for process in self._running if not process.is_alive()]:
-                    self._ended(process)
-                if waiting and (ready := wait(waiting, _TICK_S)):
-                    waiting = [connection for connection in waiting if connection not in ready]
-                    if not waiting and not self._is_stopping:
-                        say()
-                else:
-                    wait([process.sentinel for process in self._running], _TICK_S)
+                self._look()
+                if not has_said and not self._is_stopping and all(worker.is_serving for worker in self._workers):
+                    has_said = True
+                    say()
+                wait([worker.process.sentinel for worker in self._workers], _TICK_S)
         finally:
-            for process in self._running:
-                process.terminate()
+            for worker in self._workers:
+                worker.process.terminate()
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(*self._arguments, theirs))
         process.start()
         theirs.close()
-        self._running[process] = (ours, time.monotonic())
+        self._workers.append(_Worker(process, ours))
+
+    def _look(self) -> None:
+        """Who serves by now, and who has ended."""
+        for worker in list(self._workers):
+            with contextlib.suppress(EOFError, OSError):
+                if not worker.is_serving and worker.connection.poll():
+                    worker.is_serving = bool(worker.connection.recv())
+            if not worker.process.is_alive():
+                self._workers.remove(worker)
+                self._ended(worker)
+
+    def _ended(self, worker: _Worker) -> None:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - reads the environment
+
+        mark_process_dead(worker.process.pid)  # type: ignore[no-untyped-call]
+        if self._is_stopping:
+            return
+        if not worker.is_serving:
+            raise HostError("a worker could not start; what it wrote above says why")
+        self._start()
 
     def _pass_on(self, number: int) -> None:
         if number != signal.SIGHUP:
             self._is_stopping = True
             self._listener.close()  # the workers' own copies stay open as long as they want connections
             number = signal.SIGTERM
-        for process in self._running:
-            if process.pid is not None and process.is_alive():
-                os.kill(process.pid, number)
-
-    def _ended(self, process: BaseProcess) -> None:
-        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - reads the environment
-
-        _, started_at = self._running.pop(process)
-        mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
-        if self._is_stopping:
-            return
-        if time.monotonic() - started_at < _EARLY_S:
-            raise EngineError(f"a worker ended at once with status {process.exitcode}; what it wrote says why")
-        self._start()
+        for worker in self._workers:
+            if worker.process.pid is not None and worker.process.is_alive():
+                os.kill(worker.process.pid, number)
 
 
 def _work(config: GatewayConfig, path: Path | None, listener: socket.socket, supervisor: Connection) -> None:
@@ -113,7 +126,10 @@ def _work(config: GatewayConfig, path: Path | None, listener: socket.socket, sup
     from trident.gateway.edge.server import run_worker  # noqa: PLC0415 - in the worker
 
     threading.Thread(target=_end_with, args=(supervisor,), daemon=True).start()
-    run_worker(config, path, listener, lambda: supervisor.send(None))
+    try:
+        run_worker(config, path, listener, lambda: supervisor.send(True))
+    except TridentError as exc:
+        sys.exit(f"trident: {exc.message}")
 
 
 def _end_with(supervisor: Connection) -> None:

@@ -30,7 +30,7 @@ class Kserve:
         """`reason_against`: why the gateway is not ready; empty when it is."""
         self.gateway = gateway
         self._reason_against = reason_against
-        self.live = LiveRequests(gateway.upstreams)
+        self.live = LiveRequests()
 
     def check_model(self, identity: Identity, model: str, version: str = "") -> None:
         """Whether it can be asked here.

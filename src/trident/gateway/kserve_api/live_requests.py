@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from trident.gateway.exchange import Exchange
-from trident.gateway.upstreams import Upstreams
 
 
 class LiveRequests:
     """Of one worker process: a stop that another worker gets finds nothing, as one of an id that nobody has."""
 
-    def __init__(self, upstreams: Upstreams) -> None:
-        self._upstreams = upstreams
+    def __init__(self) -> None:
         self._exchanges: dict[tuple[str, str], set[Exchange]] = {}
 
     @contextmanager
@@ -43,7 +41,4 @@ class LiveRequests:
             UnavailableError: their server cannot be reached.
         """
         exchanges = self._exchanges.get((tenant, client_id), ())
-        outcomes = [exchange.outcome for exchange in exchanges if exchange.outcome.deployment]
-        await asyncio.gather(
-            *[self._upstreams[outcome.deployment].cancel(outcome.asked.request_id) for outcome in outcomes]
-        )
+        await asyncio.gather(*[exchange.stop() for exchange in exchanges])

@@ -7,33 +7,24 @@ https://github.com/triton-inference-server/common/blob/main/protobuf/grpc_servic
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, NoReturn, cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
 
 import grpc
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2
 
-from trident.errors import EngineError, NotFoundError, QueueFullError, TridentError, UnavailableError, codes_of
-from trident.gateway.edge.errors import api_error_of
 from trident.gateway.gateway import new_request_id
 from trident.gateway.identity import Identity
 from trident.gateway.kserve_api.asked_tensors import is_stop, read_tensors
 from trident.gateway.kserve_api.kserve import Kserve, KserveExchange, check_lone
 from trident.gateway.kserve_api.metadata import SERVER
 from trident.gateway.kserve_api.protobuf import read_message, response_of, wants_empty_final
+from trident.gateway.kserve_api.statuses import abort, as_metadata, error_text
 
 NAME = "inference.GRPCInferenceService"
 _API = "kserve-grpc"
 _MAX_RUNNING = 1024  # requests on one stream; more wait until one of them has ended
-# Streams tell errors by text alone. Triton's clients, ours among them, go by these words.
-_WORDS: dict[type[TridentError], str] = {
-    UnavailableError: "unavailable",
-    QueueFullError: "queue is full",
-    NotFoundError: "unknown model",
-}
-_log = logging.getLogger(__name__)
 
 
 class Service:
@@ -116,7 +107,7 @@ class Service:
                 self._kserve, caller, request_id, request.model_name, asked, api=_API, client_id=request.id
             ) as exchange:
                 found = await exchange.lone_response()
-            context.set_trailing_metadata((("x-request-id", request_id), *_ascii(exchange.headers())))
+            context.set_trailing_metadata((("x-request-id", request_id), *as_metadata(exchange.headers())))
             return response_of(request, found)
 
         return await self._answered(context, answer)
@@ -126,8 +117,8 @@ class Service:
         request_id = new_request_id()
         try:
             caller = await self._caller(context)
-        except TridentError as exc:
-            await _abort(context, exc, request_id)
+        except Exception as exc:  # noqa: BLE001 - as in `_answered`
+            await abort(context, exc, request_id)
         call = cast("asyncio.Task[Any]", asyncio.current_task())
         stream = _Stream(self._kserve, caller, context, call)
         running: set[asyncio.Task[None]] = set()
@@ -151,7 +142,7 @@ class Service:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
         if stream.failure is not None:
-            await _abort(context, *stream.failure)
+            await abort(context, *stream.failure)
 
     async def _answered(self, context: Any, answer: Callable[[Identity, str], Awaitable[Any]]) -> Any:
         """What `answer` gives to the caller and the request's id, or the status of its error."""
@@ -159,7 +150,7 @@ class Service:
         try:
             return await answer(await self._caller(context), request_id)
         except Exception as exc:  # noqa: BLE001 - the seam: whatever it is becomes a status, and nothing of its text leaves
-            await _abort(context, exc, request_id)
+            await abort(context, exc, request_id)
 
     async def _caller(self, context: Any) -> Identity:
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
@@ -190,7 +181,7 @@ class _Stream:
             if self._wants_status:
                 self.failure = self.failure or (exc, request_id)
                 return
-            message = service_pb2.ModelStreamInferResponse(error_message=_text(exc, request_id))
+            message = service_pb2.ModelStreamInferResponse(error_message=error_text(exc, request_id))
             message.infer_response.id = request.id
             await self._write(message)
 
@@ -220,33 +211,6 @@ class _Stream:
                 await self._context.write(message)
             finally:
                 timer.cancel()
-
-
-async def _abort(context: Any, exc: Exception, request_id: str) -> NoReturn:
-    _log_unexpected(exc, request_id)
-    error = api_error_of(exc, request_id)
-    codes = codes_of(exc if isinstance(exc, TridentError) else EngineError())
-    await context.abort(
-        grpc.StatusCode[codes.grpc], error.message, (("x-request-id", request_id), *_ascii(error.headers))
-    )
-    raise AssertionError  # `abort` raises
-
-
-def _text(exc: Exception, request_id: str) -> str:
-    _log_unexpected(exc, request_id)
-    word = next((word for cls, word in _WORDS.items() if isinstance(exc, cls)), "")
-    message = api_error_of(exc, request_id).message
-    return f"{word}: {message}" if word else message
-
-
-def _log_unexpected(exc: Exception, request_id: str) -> None:
-    if not isinstance(exc, TridentError):
-        _log.error("request %s failed", request_id, exc_info=exc)
-
-
-def _ascii(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """As metadata, which is ASCII."""
-    return [(name.lower(), value.encode("ascii", "replace").decode()) for name, value in headers.items() if value]
 
 
 def _address(peer: str) -> str:

@@ -114,6 +114,7 @@ async def answer_in_events(
             piece = made.of(number, delta, await generation.names(delta)) if delta.top_ids else made.of(number, delta)
             if piece:
                 yield piece
+        await generation.close()  # so that who asks one thing after the other finds the place free
         yield made.end()
 
     return EventStream(request, pieces(), close=generation.close, last_event=error_event, headers=generation.headers())

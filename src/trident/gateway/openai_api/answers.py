@@ -10,6 +10,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 _EXACT = ConfigDict(extra="forbid")
+_EVENT = {
+    "type": "object",
+    "description": "of server-sent events, each",
+    "properties": {"data": {"type": "string", "description": "a chunk as JSON, an error object, or [DONE]"}},
+    "required": ["data"],
+}
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
@@ -171,5 +177,5 @@ def answers(model: type[BaseModel], *, streams: bool = False) -> dict[int | str,
     """`responses` of an operation that answers with it, as JSON or in events."""
     described: dict[str, Any] = {"model": model, "description": "The answer."}
     if streams:
-        described["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        described["content"] = {"text/event-stream": {"schema": _EVENT}}
     return {200: described}

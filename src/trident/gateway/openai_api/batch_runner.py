@@ -40,7 +40,6 @@ class BatchRunner:
         self._config = config
         self._store = store
         self._files = files
-        self._folder = config.server.data / "batches"
         self._name = uuid4().hex
         self._room = asyncio.Semaphore(config.storage.batch_concurrency)
         self._beat_s = min(_MAX_BEAT_S, config.storage.batch_lease_s / _BEATS_OF_LEASE)
@@ -60,6 +59,8 @@ class BatchRunner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(TridentError):
+            await self._store.release(self._name)
 
     async def _look(self) -> None:
         while True:
@@ -94,18 +95,15 @@ class BatchRunner:
         return now - since >= self._config.storage.batch_lease_s
 
     async def _run(self, row: Row[Any]) -> None:
-        storage = self._config.storage
+        storage, folder = self._config.storage, work_folder(self._config.server.data, row.id)
         client = BatchClient(self._app, identity_of_batch(row, PRIORITY))
         run = BatchRun(
-            row, self._name, self._folder / row.id, store=self._store, files=self._files, ask=client.ask,
-            room=self._room, num_at_once=storage.batch_concurrency,
+            row, self._name, folder, store=self._store, files=self._files, ask=client.ask, room=self._room,
+            num_at_once=storage.batch_concurrency,
             max_line_bytes=self._config.server.max_body_bytes, beat_s=self._beat_s,
         )  # fmt: skip
         try:
             await run.run()
-        except asyncio.CancelledError:
-            await self._give_back(row.id)
-            raise
         except LeaseLostError:
             _log.warning("batch %s is another's now", row.id)
         except TridentError as exc:
@@ -113,14 +111,10 @@ class BatchRunner:
         except Exception:  # noqa: BLE001 - one batch, whatever is wrong with it, stops no other
             _log.exception("batch %s stopped and will be taken up again", row.id)
         else:
-            await asyncio.to_thread(shutil.rmtree, self._folder / row.id, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         finally:
             self._runs.pop(row.id, None)
             await client.close()
-
-    async def _give_back(self, batch_id: str) -> None:
-        with contextlib.suppress(TridentError):
-            await self._store.release(batch_id, self._name)
 
 
 def work_folder(data: Path, batch_id: str) -> Path:

@@ -20,7 +20,7 @@ from trident.gateway.key_table import find_key
 from trident.gateway.openai_api.batch_object import ACTIVE, batch_object, identity_json
 from trident.gateway.openai_api.file_store import DAY_S, FileStore, NewFile
 from trident.gateway.openai_api.pages import list_object, page_of
-from trident.gateway.openai_api.stored_tables import batches
+from trident.gateway.openai_api.stored_tables import batches, is_stored_id
 
 Json = dict[str, Any]
 WINDOW_S = 24 * 3600
@@ -81,15 +81,18 @@ class BatchStore:
     async def get(self, tenant: str, batch_id: str) -> Row[Any]:
         """Raises NotFoundError: there is none, or it is another tenant's."""
         query = select(batches).where(batches.c.id == batch_id, batches.c.tenant == tenant)
-        row = await self._database.run(lambda connection: connection.execute(query).one_or_none())
+        row = None
+        if is_stored_id(batch_id):
+            row = await self._database.run(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             raise _not_found(batch_id)
         return row
 
-    async def exists(self, batch_id: str) -> bool:
-        """Of any tenant."""
-        query = select(batches.c.id).where(batches.c.id == batch_id)
-        return await self._database.run(lambda connection: connection.execute(query).one_or_none() is not None)
+    async def has_ended(self, batch_id: str) -> bool | None:
+        """Of any tenant's; None where there is no such batch, or not yet."""
+        query = select(batches.c.status).where(batches.c.id == batch_id)
+        status = await self._database.run(lambda connection: connection.execute(query).scalar())
+        return None if status is None else status not in ACTIVE
 
     async def page(self, tenant: str, after: str | None, limit: int) -> Json:
         """A page of the tenant's, newest first; errors as of `page_of`."""
@@ -120,6 +123,7 @@ class BatchStore:
             connection.execute(update(batches).where(batches.c.id == batch_id).values(values))
             return _row(connection, batch_id)
 
+        await self.get(tenant, batch_id)
         return await self._database.run(write)
 
     async def unfinished(self) -> Sequence[Row[Any]]:
@@ -188,9 +192,9 @@ class BatchStore:
 
         return await self._database.run(write)
 
-    async def release(self, batch_id: str, runner: str) -> None:
-        """Let another runner have it at once."""
-        query = update(batches).where(batches.c.id == batch_id, batches.c.runner == runner).values(runner=None)
+    async def release(self, runner: str) -> None:
+        """Let other runners have what this one has, at once."""
+        query = update(batches).where(batches.c.runner == runner, batches.c.status.in_(ACTIVE)).values(runner=None)
         await self._database.run(lambda connection: connection.execute(query))
 
     async def sweep(self) -> None:

@@ -21,7 +21,7 @@ from trident.errors import NotFoundError, RequestTooLargeError
 from trident.gateway.config import Storage
 from trident.gateway.database import Database
 from trident.gateway.openai_api.pages import Order, list_object, page_of
-from trident.gateway.openai_api.stored_tables import files
+from trident.gateway.openai_api.stored_tables import files, is_stored_id
 from trident.gateway.openai_api.upload_form import Form, FormReader
 
 Json = dict[str, Any]
@@ -123,7 +123,9 @@ class FileStore:
             NotFoundError: there is none, it has expired, or it is another tenant's.
         """
         query = select(files).where(files.c.id == file_id, files.c.tenant == tenant, files.c.expires_at > self._clock())
-        row = await self._database.run(lambda connection: connection.execute(query).one_or_none())
+        row = None
+        if is_stored_id(file_id):
+            row = await self._database.run(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             raise NotFoundError(f"there is no file '{file_id[:64]}'", param="file_id", code="file_not_found")
         return row

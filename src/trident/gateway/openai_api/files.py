@@ -57,7 +57,7 @@ async def create_file(request: Request, identity: Tenant) -> Response:
 async def list_files(
     request: Request,
     identity: Tenant,
-    purpose: str | None = None,
+    purpose: Annotated[str | None, Query(pattern="^[a-z_-]+$", max_length=32)] = None,
     after: str | None = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
     order: Order = "desc",

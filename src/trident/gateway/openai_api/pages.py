@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, or_, select
 
 from trident.errors import InvalidRequestError
+from trident.gateway.openai_api.stored_tables import is_stored_id
 
 Json = dict[str, Any]
 Order = Literal["asc", "desc"]
@@ -35,9 +36,8 @@ def page_of(
     if kept is not None:
         query = query.where(kept)
     if after is not None:
-        cursor = connection.execute(
-            select(columns.created_at).where(columns.id == after, columns.tenant == conditions["tenant"])
-        ).scalar()
+        place = select(columns.created_at).where(columns.id == after, columns.tenant == conditions["tenant"])
+        cursor = connection.execute(place).scalar() if is_stored_id(after) else None
         if cursor is None:
             raise InvalidRequestError(f"there is no '{after[:64]}' to go on after", param="after")
         beyond = columns.created_at < cursor if order == "desc" else columns.created_at > cursor

@@ -54,6 +54,7 @@ class ResponseBody(BaseModel):
     tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     include: list[Literal["message.output_text.logprobs"]] | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=INTEGERS["top_logprobs"].high, description="with include")
     truncation: Literal["disabled"] | None = None
     background: Literal[False] | None = None
     user: str | None = None

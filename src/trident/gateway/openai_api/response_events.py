@@ -7,7 +7,7 @@ the database or of how events leave.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -16,10 +16,11 @@ import orjson
 from trident.gateway.edge.errors import ApiError
 from trident.gateway.openai_api.response_items import new_item_id
 from trident_client.completion import Completion, Delta
-from trident_client.openai_response import num_reasoning_tokens
+from trident_client.openai_response import chat_log_probs, num_reasoning_tokens
 from trident_client.openai_tools import ForcedCalls, GuidedCalls, call_id
 
 Json = dict[str, Any]
+_NO_NAMES: Mapping[int, bytes] = {}
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -47,8 +48,8 @@ class ResponseEvents:
             "response.in_progress", response=self.response
         )
 
-    def of(self, delta: Delta) -> bytes:
-        """Those of a delta, which may be none."""
+    def of(self, delta: Delta, names: Mapping[int, bytes] = _NO_NAMES) -> bytes:
+        """Those of a delta, which may be none; `names`: texts of its `top_ids`."""
         events: list[bytes] = []
         if delta.reasoning:
             self._num_reasoning_chars += len(delta.reasoning)
@@ -60,7 +61,7 @@ class ResponseEvents:
                     events += self._begin_call(call_id(self._request_id, 0, piece.index), piece.name)
                 events += self._arguments(piece.arguments)
         elif delta.text or delta.log_probs:
-            events += self._text("message", delta.text, _log_probs(delta))
+            events += self._text("message", delta.text, _log_probs(delta, names))
         for call in delta.tool_calls:
             events += self._begin_call(str(call["id"]), str(call["function"]["name"]))
             events += self._arguments(str(call["function"]["arguments"]))
@@ -201,8 +202,6 @@ def _part(kind: str, text: str, log_probs: list[Json]) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": log_probs}
 
 
-def _log_probs(delta: Delta) -> list[Json]:
-    return [
-        {"token": token.decode("utf-8", "replace"), "bytes": list(token), "logprob": log_prob, "top_logprobs": []}
-        for token, log_prob in zip(delta.token_texts, delta.log_probs, strict=False)
-    ]
+def _log_probs(delta: Delta, names: Mapping[int, bytes]) -> list[Json]:
+    told = chat_log_probs(delta, names)
+    return [] if told is None else list(told["content"])

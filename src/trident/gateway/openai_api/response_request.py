@@ -48,6 +48,7 @@ class ResponseRequest:
     is_stored: bool
     is_streaming: bool
     has_log_probs: bool
+    num_top: int  # likeliest tokens that are told of each
     metadata: dict[str, str]
     tools: list[Json]
 
@@ -78,6 +79,7 @@ def read_response(body: Json) -> ResponseRequest:
         is_stored=body.get("store") is None or _flag(body, "store"),
         is_streaming=is_streaming,
         has_log_probs=_LOG_PROBS in _list(body, "include"),
+        num_top=body.get("top_logprobs") or 0,
         metadata=metadata_of(body),
         tools=[_tool(tool, f"tools[{number}]") for number, tool in enumerate(_list(body, "tools"))],
     )
@@ -98,6 +100,8 @@ def read_as_chat(request: ResponseRequest, items: Sequence[Mapping[str, Any]]) -
             for tool in request.tools
         ]
     chat["tool_choice"] = _tool_choice(body.get("tool_choice"))
+    if body.get("top_logprobs"):
+        raise UnsupportedParameterError("top_logprobs is not supported here; leave it out", param="top_logprobs")
     with _renaming():
         return read_chat(chat, _BASE)
 
@@ -138,7 +142,7 @@ def response_object(request: ResponseRequest, response_id: str, created_at: int)
         "text": {"format": _text_format(body) or {"type": "text"}},
         "tool_choice": body.get("tool_choice") or "auto",
         "tools": request.tools,
-        "top_logprobs": 0,
+        "top_logprobs": request.num_top,
         "top_p": 1.0 if body.get("top_p") is None else body["top_p"],
         "truncation": "disabled",
         "usage": None,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from trident.errors import NotFoundError
 from trident.gateway.database import Database
 from trident.gateway.openai_api.file_store import DAY_S
-from trident.gateway.openai_api.stored_tables import responses
+from trident.gateway.openai_api.stored_tables import is_stored_id, responses
 
 Json = dict[str, Any]
 
@@ -61,6 +61,8 @@ class ResponseStore:
 
     async def find(self, tenant: str, response_id: str) -> Row[Any] | None:
         """Likewise; None where there is none."""
+        if not is_stored_id(response_id):
+            return None
         query = select(responses).where(
             responses.c.id == response_id, responses.c.tenant == tenant, responses.c.expires_at > self._clock()
         )
@@ -75,7 +77,7 @@ class ResponseStore:
             )
             return int(connection.execute(query).rowcount)
 
-        if not await self._database.run(write):
+        if not is_stored_id(response_id) or not await self._database.run(write):
             raise _not_found(response_id)
 
     async def sweep(self) -> None:

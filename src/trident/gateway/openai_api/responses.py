@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from trident.gateway.openai_api.response_request import (
 from trident.gateway.openai_api.response_store import ResponseStore
 from trident.gateway.openai_api.response_stream import ResponseStream
 from trident.gateway.openai_api.stored_bodies import answer
-from trident_client.completion import Completion
+from trident_client.completion import Delta
 
 Json = dict[str, Any]
 router = APIRouter(tags=["OpenAI"])
@@ -81,7 +82,6 @@ async def count_input_tokens(request: Request, identity: Caller) -> Response:
     chat = read_as_chat(asked, items)
     gateway = gateway_of(request)
     gateway.router.route_of(asked.model, identity)
-    identity.check_model(asked.model)
     reservation = await gateway.limiter.reserve(identity, 0, 0.0)
     try:
         with in_words_of_responses(chat):
@@ -163,11 +163,12 @@ async def _whole(
     exchange: Exchange,
     events: ResponseEvents,
 ) -> Response:
-    async def complete() -> Completion:
+    async def complete() -> tuple[Delta, Mapping[int, bytes]]:
         async with exchange:
-            return await exchange.completion()
+            whole = as_delta(await exchange.completion())
+        return whole, await _names(request, asked.model, whole)
 
-    events.of(as_delta(await unless_gone(request, complete())))
+    events.of(*await unless_gone(request, complete()))
     events.end()
     if asked.is_stored:
         await _store(request).add(identity.tenant, events.response, items, exchange.outcome.deployment)
@@ -184,7 +185,14 @@ async def _in_events(
 ) -> Response:
     await unless_gone(request, exchange.__aenter__())
     store = _store(request) if asked.is_stored else None
-    stream = ResponseStream(exchange, events, request_id_of(request), identity.tenant, store)
+    stream = ResponseStream(
+        exchange,
+        events,
+        request_id_of(request),
+        identity.tenant,
+        store,
+        lambda delta: _names(request, asked.model, delta),
+    )
     try:
         if store is not None:
             await store.add(identity.tenant, events.response, items, exchange.outcome.deployment)
@@ -194,6 +202,12 @@ async def _in_events(
     return EventStream(
         request, stream.pieces(), close=stream.close, last_event=stream.failed, headers=exchange.headers()
     )
+
+
+async def _names(request: Request, model: str, delta: Delta) -> Mapping[int, bytes]:
+    """The texts of the likeliest tokens, which the server tells by their ids."""
+    ids = sorted({each for of_token in delta.top_ids for each in of_token if each >= 0})
+    return await gateway_of(request).text_models.names(model, request_id_of(request), ids) if ids else {}
 
 
 async def _conversation(request: Request, identity: Identity, asked: ResponseRequest, response_id: str) -> list[Json]:

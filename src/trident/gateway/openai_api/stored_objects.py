@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import time
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -15,7 +16,7 @@ from trident.gateway.config import GatewayConfig
 from trident.gateway.database import Database
 from trident.gateway.openai_api.batch_runner import BatchRunner, work_folder
 from trident.gateway.openai_api.batch_store import BatchStore
-from trident.gateway.openai_api.file_store import FileStore
+from trident.gateway.openai_api.file_store import DAY_S, FileStore
 from trident.gateway.openai_api.response_store import ResponseStore
 
 _SWEEP_S = 3600.0
@@ -54,10 +55,10 @@ class StoredObjects:
         await self.responses.sweep()
         await self.batches.sweep()
         await self.files.sweep()
-        unfinished = {row.id for row in await self.batches.unfinished()}
-        for name in await asyncio.to_thread(_folders_in, self._config.server.data):
-            if await self.batches.exists(name) and name not in unfinished:
-                await asyncio.to_thread(shutil.rmtree, work_folder(self._config.server.data, name), ignore_errors=True)
+        for folder in await asyncio.to_thread(_folders_in, self._config.server.data):
+            has_ended = await self.batches.has_ended(folder.name)
+            if has_ended or (has_ended is None and await asyncio.to_thread(_is_old, folder)):
+                await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _keep_sweeping(self) -> None:
         while True:
@@ -68,6 +69,13 @@ class StoredObjects:
             await asyncio.sleep(_SWEEP_S)
 
 
-def _folders_in(data: Path) -> list[str]:
+def _folders_in(data: Path) -> list[Path]:
     folder = work_folder(data, "x").parent
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_old(folder: Path) -> bool:
+    """A batch's folder is made a moment before its row."""
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - folder.stat().st_mtime > DAY_S
+    return False

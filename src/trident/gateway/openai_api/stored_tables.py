@@ -5,9 +5,13 @@ Times are seconds since 1970. `migrations/versions/v0002_stored_objects.py` make
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, String, Table
 
 from trident.gateway.database import metadata
+
+_ID = re.compile(r"(resp_|batch_|file-)[0-9a-f]{32}")
 
 responses = Table(
     "responses",
@@ -60,3 +64,8 @@ batches = Table(
     Column("beat", Integer, nullable=False),  # grows while that one lives
     Index("ix_batches_tenant_created", "tenant", "created_at"),
 )
+
+
+def is_stored_id(text: str) -> bool:
+    """Whether it can be one of ours; what cannot, a database need not see, nor a folder."""
+    return _ID.fullmatch(text) is not None

@@ -56,6 +56,18 @@ def test_a_text_is_told_in_openais_order():
     assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (3, 2)
 
 
+def test_tokens_come_with_their_probabilities_and_the_likeliest_others():
+    delta = Delta("a", log_probs=(-0.5,), token_texts=(b"a",), top_ids=((7, 8),), top_log_probs=((-0.5, -1.0),))
+    events = events_of()
+    told = parsed(
+        events.begin() + events.of(delta, {7: b"a", 8: b"\xff"}) + events.of(Delta("", "stop")) + events.end()
+    )
+    (token,) = events.response["output"][0]["content"][0]["logprobs"]
+    assert (token["token"], token["logprob"], token["bytes"]) == ("a", -0.5, [97])
+    assert [(each["bytes"], each["logprob"]) for each in token["top_logprobs"]] == [([97], -0.5), ([255], -1.0)]
+    assert next(event for event in told if event["type"] == "response.output_text.delta")["logprobs"] == [token]
+
+
 def test_reasoning_text_and_calls_are_items_of_their_own():
     told, response = stream(Delta("", reasoning="hm"), Delta("I add."), Delta("", "tool_calls", tool_calls=(CALL,)))
     assert [item["type"] for item in response["output"]] == ["reasoning", "message", "function_call"]

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -20,7 +22,7 @@ MISSING = "0a" * 16
 
 
 def batch_lines(number, **body):
-    body = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], **body}
+    body = {"model": "chat", "max_tokens": 8, "messages": [{"role": "user", "content": "hi"}], **body}
     lines = [
         {"custom_id": f"c{n}", "method": "POST", "url": "/v1/chat/completions", "body": body} for n in range(number)
     ]
@@ -32,7 +34,7 @@ async def upload(client, content="text", purpose="batch", name="in.jsonl", **fie
 
 
 async def ask(client, **body):
-    return await client.post("/v1/responses", json={"model": "chat", "input": "hi", **body})
+    return await client.post("/v1/responses", json={"model": "chat", "input": "hi", "max_output_tokens": 8, **body})
 
 
 async def make_batch(client, number=2):
@@ -90,6 +92,24 @@ def test_nobody_sees_what_another_tenant_has_left(tmp_path):
                 assert (await other.get(path)).json()["data"] == []
             for path in (f"/v1/responses/{ids['resp']}", f"/v1/files/{ids['file']}", f"/v1/batches/{ids['batch']}"):
                 assert (await owner.get(path)).status_code == 200, path
+
+    run(check())
+
+
+@pytest.mark.parametrize(
+    "name", ["%00", "..%2f..%2fetc%2fpasswd", "x" * 5000, "file-" + MISSING + "%00", "%F0%9F%98%80"]
+)
+def test_an_id_that_cannot_be_ours_is_not_there(tmp_path, name):
+    async def check():
+        async with stored_app(tmp_path, main=HELLO) as (_, client_of):
+            client = client_of("a")
+            for path in (f"/v1/files/{name}", f"/v1/batches/{name}", f"/v1/responses/{name}"):
+                assert (await client.get(path)).status_code == 404, path
+            for path in (f"/v1/files/{name}", f"/v1/responses/{name}"):
+                assert (await client.delete(path)).status_code == 404, path
+            for path in (f"/v1/files?after={name}", f"/v1/batches?after={name}", f"/v1/files?purpose=%00{name}"):
+                assert (await client.get(path)).status_code == 400, path
+            assert (await ask(client, previous_response_id="resp_\x00")).status_code == 404
 
     run(check())
 
@@ -323,7 +343,11 @@ def test_a_batch_is_answered_and_its_files_are_its_tenants(tmp_path):
             assert {asked[2].priority for asked in gateway.upstreams.asked} == {5}
             assert (await client_of("b").get(f"/v1/files/{shown['output_file_id']}")).status_code == 404
             assert (await client.post(f"/v1/batches/{batch['id']}/cancel")).status_code == 400
-            assert not list((tmp_path / "batches").iterdir())
+
+            async def is_cleared():
+                return not list((tmp_path / "batches").iterdir())
+
+            await until(is_cleared)
 
     run(check())
 
@@ -366,6 +390,28 @@ def test_only_a_file_for_batches_makes_a_batch(tmp_path):
     run(check())
 
 
+def test_lines_of_completions_are_asked_as_such(tmp_path):
+    async def check():
+        async with stored_app(tmp_path, main=HELLO) as (gateway, client_of):
+            client = client_of("a")
+            body = {"model": "chat", "prompt": "x"}
+            line = {"custom_id": "c0", "method": "POST", "url": "/v1/completions", "body": body}
+            file_id = (await upload(client, json.dumps(line))).json()["id"]
+            asked = {"input_file_id": file_id, "endpoint": "/v1/completions", "completion_window": "24h"}
+            batch = (await client.post("/v1/batches", json=asked)).json()
+
+            async def is_done():
+                shown = (await client.get(f"/v1/batches/{batch['id']}")).json()
+                return shown if shown["status"] == "completed" else None
+
+            content = await client.get(f"/v1/files/{(await until(is_done))['output_file_id']}/content")
+            body = content.json()["response"]["body"]
+            assert (body["object"], body["choices"][0]["text"]) == ("text_completion", "Hello")
+            assert gateway.upstreams.asked[0][1] == "x"
+
+    run(check())
+
+
 def test_a_gateway_that_stops_gives_its_batches_to_the_next_one(tmp_path):
     """The next one does not wait for a lease to run out, and asks for what had no answer only."""
 
@@ -391,6 +437,31 @@ def test_a_gateway_that_stops_gives_its_batches_to_the_next_one(tmp_path):
             assert len(gateway.upstreams.asked) == 5
             content = await client.get(f"/v1/files/{shown['output_file_id']}/content")
             assert [json.loads(line)["custom_id"] for line in content.text.splitlines()] == [f"c{n}" for n in range(8)]
+
+    run(check())
+
+
+def test_a_sweep_leaves_running_batches_alone_and_clears_what_crashes_left(tmp_path):
+    async def check():
+        async with stored_app(tmp_path, main=[[Delta("par"), "hang"], HELLO]) as (gateway, client_of):
+            client = client_of("a")
+            batch = await make_batch(client)
+            folders = {name: tmp_path / "batches" / f"batch_{name * 32}" for name in ("a", "b")}
+            for folder in folders.values():
+                folder.mkdir()
+            (tmp_path / "files" / "file-old.part").write_text("half")
+            old = time.time() - 2 * 86_400
+            os.utime(folders["a"], (old, old))
+            os.utime(tmp_path / "files" / "file-old.part", (old, old))
+            await gateway.stored.sweep()
+            assert {path.name for path in (tmp_path / "batches").iterdir()} == {batch["id"], folders["b"].name}
+            assert [path.name for path in (tmp_path / "files").iterdir()] == [batch["input_file_id"]]
+            await client.post(f"/v1/batches/{batch['id']}/cancel")
+
+            async def has_ended():
+                return (await client.get(f"/v1/batches/{batch['id']}")).json()["status"] == "cancelled"
+
+            await until(has_ended)
 
     run(check())
 
