@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import grpc
 from fastapi import FastAPI
-from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -27,6 +27,9 @@ from trident.gateway.kserve_api.kserve import Kserve
 from trident.gateway.ledger import feedback_api, usage_api
 from trident.gateway.openai_api import batches, chat, completions, embeddings, files, models, responses, tokens
 from trident.gateway.reload import ConfigFile
+
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig  # from FastAPI 0.165 on; older ones, for Python 3.10, make no spans
 
 # What a page of another origin may read of an answer.
 _EXPOSED = (
@@ -124,4 +127,5 @@ def _layers(gateway: Gateway) -> list[Middleware]:
 
 def _bounds_of(server: Server) -> Bounds:
     max_form_bytes = server.max_file_bytes + _FORM_BYTES
-    return Bounds(server.max_body_bytes, max_form_bytes, server.max_json_depth, server.body_timeout_s)
+    forms = frozenset({"/v1/files"})
+    return Bounds(server.max_body_bytes, max_form_bytes, server.max_json_depth, server.body_timeout_s, forms)

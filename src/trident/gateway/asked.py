@@ -18,7 +18,7 @@ from trident_client.sampling import Sampling
 Operation = Literal["chat", "text_completion", "embeddings"]
 
 
-# "no-cache": answered anew, and kept; "no-store": neither; "sampled": may be a cached one although it is drawn at random
+# "no-cache": answered anew, and kept; "no-store": neither; "sampled": also a cached one of those drawn at random
 CacheWish = Literal["default", "no-cache", "no-store", "sampled"]
 
 
