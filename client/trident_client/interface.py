@@ -63,7 +63,9 @@ class ModelInterface:
 
     def input_of(self, name: str) -> str | None:
         """What the model calls the input that Trident calls `name`; None: it has none such."""
-        names = (name, *_OTHER_NAMES.get(name, ()), f"sampling_param_{name}")
+        if name in self.inputs:
+            return name
+        names = (*_OTHER_NAMES.get(name, ()), f"sampling_param_{name}")
         return next((candidate for candidate in names if candidate in self.inputs), None)
 
     def has_to_take(self, name: str) -> str:

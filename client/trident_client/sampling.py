@@ -86,7 +86,8 @@ def sampling_of(base: Sampling | None, parameters: Mapping[str, Any]) -> Samplin
     for name in parameters:
         if name not in PARAMETERS:
             raise InvalidRequestError(f"unknown sampling parameter '{name}'{did_you_mean(name, PARAMETERS)}")
-    return replace(base or _DEFAULTS, **parameters)
+    base = base or _DEFAULTS
+    return replace(base, **parameters) if parameters else base
 
 
 def to_json(name: str, value: Any) -> str:

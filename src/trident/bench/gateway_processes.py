@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,14 +24,16 @@ _LITELLM_ENVIRON = {"LITELLM_LOG": "ERROR", "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_
 
 
 @contextmanager
-def started_gateway(server: Server, folder: Path) -> Iterator[PeerProcess]:
-    """A gateway before that server, without keys, on a free port."""
+def started_gateway(server: Server, folder: Path, more: Sequence[str] = ()) -> Iterator[PeerProcess]:
+    """A gateway before that server, without keys, on a free port; `more`: lines at the end of its file."""
     config = folder / "gateway.toml"
     lines = [
         "[auth]", "required = false",
         "[server]", f"data = {json.dumps(str(folder / 'data'))}", "json_logs = false",
         "[deployments.triton]", f"url = {json.dumps(server.grpc_url)}",
+        f"metrics_url = {json.dumps(f'http://{server.metrics_url}/metrics')}",
         f"[models.{MODEL}]", "deployments = { triton = 1 }",
+        *more,
     ]  # fmt: skip
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     peer = Peer(

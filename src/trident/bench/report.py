@@ -72,6 +72,10 @@ AIMS = {
     "added_ttft_p50_ms": "< 3",
     "throughput_ratio": ">= 0.7",
     "cpu_ms_per_chunk": "< 0.1",
+    "exact_hit_p50_ms": "< 3",
+    "semantic_hit_p50_ms": "< 12",
+    "false_hit_rate": "<= 0.005",
+    "recall": "> 0.6",
 }
 
 

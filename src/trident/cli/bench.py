@@ -162,6 +162,34 @@ def gateway(
 
 
 @app.command()
+def cache(
+    engine: str | None = ENGINE,
+    embedding: str = typer.Option("all-minilm-l6-v2", help="Engine that makes embeddings: a name or a path."),
+    requests: int = typer.Option(100, min=0, help="Hits of each kind that are timed; 0: the labelled set alone."),
+    plot: Path | None = typer.Option(None, dir_okay=False, help="Recall and false hits as a picture: PNG or SVG."),
+    json_output: bool = JSON,
+) -> None:
+    """The semantic cache: its wrong and right answers on the labelled pairs, beside a threshold alone; time of hits."""
+    from trident.bench import cache as bench
+    from trident.bench import cache_hits
+    from trident.bench.semantic_pairs import read_pairs
+    from trident.manifest import find_engine
+    from trident.settings import read_settings
+
+    directory = find_engine(read_settings().engines, embedding)
+    found = bench.report(bench.judge(read_pairs(), directory))
+    if plot is not None:
+        bench.plot(found["curve"], plot)
+        _progress(f"written: {plot}")
+    if requests:
+        with own_server(engine, str(directory)) as (_, server):
+            found = {**cache_hits.measure(server, requests, _progress), **found}
+    if not json_output:
+        del found["curve"]
+    _show(found, json_output)
+
+
+@app.command()
 def peers(
     engine: str | None = ENGINE,
     llama_server: str = typer.Option("llama-server", help="llama.cpp's server: a name on the PATH, or a path."),
@@ -200,14 +228,14 @@ app.command("perf-analyzer")(bench_load.perf_analyzer)
 
 
 @contextmanager
-def own_server(engine: str | None) -> Iterator[tuple[Path, Server]]:
+def own_server(engine: str | None, embedding: str | None = None) -> Iterator[tuple[Path, Server]]:
     """A server of its own on free ports, and the directory of the engine that it serves."""
     from trident.manifest import find_engine
     from trident.server.ports import free_ports
     from trident.server.running import running_server
     from trident.settings import read_settings
 
-    settings = read_settings(engine=engine, **free_ports())
+    settings = read_settings(engine=engine, embedding=embedding, **free_ports())
     with running_server(settings, log=_progress) as server:
         yield find_engine(settings.engines, settings.engine), server
 

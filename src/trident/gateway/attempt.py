@@ -18,7 +18,7 @@ from trident.errors import (
 )
 from trident.gateway.asked import Asked
 from trident.gateway.deployment_state import Place
-from trident.gateway.upstreams import Upstreams
+from trident.gateway.upstreams import Upstreams, without_insides
 from trident_client.async_client import AsyncClient
 from trident_client.completion import Delta
 from trident_client.sampling import Sampling
@@ -107,7 +107,7 @@ class Attempt:
                 self._upstreams.cancel_soon(self.deployment, self._stream.request_id)
         elif isinstance(error, (InvalidRequestError, QueueFullError)):  # as a server answers that is well
             self._place.answered()
-        return error
+        return without_insides(error) if isinstance(error, InvalidRequestError) else error
 
 
 async def _with_priority(asked: Asked, client: AsyncClient) -> Sampling:

@@ -28,7 +28,7 @@ def load_classifier(reference: str) -> Classifier:
         raise ValueError(f"'{reference}' is no 'package.module:function'")
     try:
         found = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError) as exc:
+    except Exception as exc:  # the operator's code, which may fail in any way
         raise ValueError(f"cannot import the classifier '{reference}': {exc}") from exc
     if not callable(found):
         raise ValueError(f"the classifier '{reference}' is not a function")  # noqa: TRY004 - as pydantic wants it

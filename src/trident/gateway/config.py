@@ -123,6 +123,26 @@ class Storage(BaseModel):
     )
 
 
+class SemanticSettings(BaseModel):
+    """Answers to the same question in other words."""
+
+    model_config = _STRICT
+
+    enabled: bool = False
+    model: str = Field("", description="of [models], with operation embeddings: it embeds the questions")
+    threshold: float = Field(
+        0.80, ge=0, le=1, description="least cosine of two questions; a model's `semantic_threshold` goes before"
+    )
+    verify_fraction: float = Field(
+        0.02, ge=0, le=1, description="of the hits that are asked of the engine too, to compare the answers"
+    )
+    store: Literal["memory", "postgres"] = Field(
+        "memory", description="of the questions: each worker's own, or `server.database` with pgvector for all"
+    )
+    max_entries: int = Field(50_000, ge=1, description="questions that are kept, in each worker or in the database")
+    timeout_s: float = Field(0.1, gt=0, le=10, description="for embedding and looking; then it is a miss")
+
+
 class CacheSettings(BaseModel):
     """Answers that are given again without asking an engine."""
 
@@ -133,6 +153,7 @@ class CacheSettings(BaseModel):
     max_entry_bytes: int = Field(1 << 20, ge=1 << 10, description="of one answer; a larger one is not kept")
     ttl_s: float = Field(3600.0, gt=0, description="that an answer is kept")
     sampled: bool = Field(False, description="also of requests that draw their tokens at random")
+    semantic: SemanticSettings = Field(SemanticSettings(), description="for the same question in other words")
 
 
 class LedgerSettings(BaseModel):
@@ -216,6 +237,20 @@ class GatewayConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _questions_can_be_embedded(self) -> GatewayConfig:
+        semantic = self.cache.semantic
+        if not semantic.enabled:
+            return self
+        if not self.cache.enabled:
+            raise ValueError("cache.semantic: it needs the cache itself; set enabled = true in [cache]")
+        route = self.models.get(semantic.model)
+        if route is None or route.operation != "embeddings":
+            raise ValueError(f"cache.semantic.model: '{semantic.model}' is no model with operation = 'embeddings'")
+        if semantic.store == "postgres" and not (self.server.database or "").startswith("postgresql"):
+            raise ValueError("cache.semantic.store: 'postgres' needs a postgresql URL as server.database")
+        return self
+
+    @model_validator(mode="after")
     def _workers_share_limits(self) -> GatewayConfig:
         limits = (self.limits, *(tenant.limits for tenant in self.tenants.values()))
         has_limits = self.auth.required or any(each != Limits() for each in limits)
@@ -273,6 +308,8 @@ def _siblings(loc: tuple[int | str, ...]) -> list[str]:
         "server": Server,
         "auth": Auth,
         "storage": Storage,
+        "cache": CacheSettings,
+        "semantic": SemanticSettings,
         "jwt": Jwt,
         "limits": Limits,
         "tenants": Tenant,

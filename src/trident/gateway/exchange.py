@@ -68,6 +68,7 @@ class Exchange:
         self._cache = cache
         self._lead: Lead | None = None  # others wait for this answer
         self._cache_key = ""
+        self._cache_reason = ""  # why the answer comes from there, or does not
         self._replay: Iterator[Delta] | None = None  # of an answer from the cache
         self._candidates: Iterator[tuple[Decision, str]] = iter(())
         self._prices: dict[str, Price] = {}  # by model, as they were when it was decided
@@ -114,10 +115,13 @@ class Exchange:
         if self._cache is None:
             return {}
         if self.outcome.cache:
-            return {"x-trident-cache": self.outcome.cache, "x-trident-cache-key": self._cache_key}
-        if self._lead is None:
+            found = {"x-trident-cache": self.outcome.cache, "x-trident-cache-key": self._cache_key}
+        elif self._lead is None:
             return {"x-trident-cache": "bypass"}
-        return {"x-trident-cache": "miss", "x-trident-cache-key": self._lead.key}
+        else:
+            found = {"x-trident-cache": "miss", "x-trident-cache-key": self._lead.key}
+        reason = self._cache_reason
+        return {**found, "x-trident-cache-reason": _printable(reason)} if reason else found
 
     def __aiter__(self) -> Exchange:
         return self
@@ -206,7 +210,11 @@ class Exchange:
         decision = self.outcome.decision
         if self._cache is None or decision is None:
             return False
-        found = await asyncio.wait_for(self._cache.find(self._asked, decision), self._remaining_s())
+        try:
+            found = await asyncio.wait_for(self._cache.find(self._asked, decision), self._remaining_s())
+        except asyncio.TimeoutError as exc:
+            raise self._too_late() from exc
+        self._cache_reason = "" if found is None else found.reason
         if not isinstance(found, Hit):
             self._lead = found
             return False
@@ -280,8 +288,11 @@ class Exchange:
     def _remaining_s(self) -> float:
         remaining_s = self._timeout_s - (time.monotonic() - self._began)
         if remaining_s <= 0:
-            raise DeadlineExceededError(f"deadline exceeded: the request's {self._timeout_s:g} s are over")
+            raise self._too_late()
         return remaining_s
+
+    def _too_late(self) -> DeadlineExceededError:
+        return DeadlineExceededError(f"deadline exceeded: the request's {self._timeout_s:g} s are over")
 
     def _note(self, error: BaseException | None) -> None:
         """How it ended, before what still runs is ended."""

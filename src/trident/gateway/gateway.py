@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from trident.gateway.asked import Asked, Observer
 from trident.gateway.authentication import Authenticator
-from trident.gateway.cache.answers import AnswerCache
+from trident.gateway.cache.opening import open_cache
 from trident.gateway.config import GatewayConfig
 from trident.gateway.database import Database, database_url
 from trident.gateway.embedding_exchange import EmbeddingExchange
@@ -43,7 +43,7 @@ class Gateway:
         self.ledger = Ledger(config.ledger, config.server.data / "spool", self.database, config.deployments)
         self.statistics = RouteStatistics(config.deployments)
         self.shadows = Shadows(self.router, self.upstreams, self.statistics, config.server.request_timeout_s)
-        self.cache = AnswerCache(config.cache, self.router.engine_at) if config.cache.enabled else None
+        self.cache = open_cache(config, self.router, self.upstreams, self.database, self.metrics.verified)
         self.load_watcher = LoadWatcher(self.router, config)
         self.observers: list[Observer] = [
             self.statistics,
@@ -52,6 +52,7 @@ class Gateway:
             self.ledger,
             RequestLog(),
             Tracing(),
+            *(() if self.cache is None else self.cache.observers),
         ]
         self._background: set[asyncio.Task[None]] = set()  # ends of exchanges
         self.start_failure: Exception | None = None  # for who started it: ASGI would pass on its text alone
@@ -64,6 +65,8 @@ class Gateway:
         await self.authenticator.start()
         await self.limiter.start()
         await self.ledger.start()
+        if self.cache is not None:
+            await self.cache.start()
         self.load_watcher.start()
 
     def exchange(self, asked: Asked) -> Exchange:
@@ -107,6 +110,8 @@ class Gateway:
         if self._background:
             await asyncio.wait(self._background)
         await self.shadows.close()
+        if self.cache is not None:
+            await self.cache.close()
         await self.load_watcher.close()
         self.router.close()
         await self.upstreams.close()

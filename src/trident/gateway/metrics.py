@@ -61,6 +61,8 @@ class Metrics:
         ):
             self._tokens.labels(model, tenant, kind).inc(number)
         self._cost.labels(model, tenant).inc(outcome.cost)
+        if outcome.cache:
+            self._hits.labels(model, outcome.cache).inc()
         self._observe(outcome, (asked.operation, names.PROVIDER, model))
 
     def answered(self, route: str, status: int) -> None:
@@ -74,6 +76,10 @@ class Metrics:
     def counted_alone(self) -> None:
         """A request was held against this process's own limits, because Redis was away."""
         self._alone.inc()
+
+    def verified(self, is_right: bool) -> None:
+        """The answer of a semantic hit was compared with the engine's own."""
+        self._verifications.labels("right" if is_right else "false").inc()
 
     def page(self) -> bytes:
         """In Prometheus' text form."""
@@ -106,6 +112,11 @@ class Metrics:
         self._failovers = Counter(
             prefix + "failovers", "Deployments that could not begin to answer", ["model"], registry=registry
         )
+        self._hits = Counter(prefix + "cache_hits", "Answers from the cache", ["model", "how"], registry=registry)
+        self._verifications = Counter(
+            prefix + "semantic_verifications", "Semantic hits that were asked of the engine too", ["result"],
+            registry=registry,
+        )  # fmt: skip
         self._alone = Counter(
             prefix + "limits_counted_alone", "Requests let in or refused while Redis was away", registry=registry
         )

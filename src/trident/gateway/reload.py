@@ -49,7 +49,8 @@ class ConfigFile:
 
 def _fixed_changes(before: GatewayConfig, after: GatewayConfig) -> list[str]:
     """Tables that cannot change while it runs, and did."""
-    return [name for name in ("server", "storage") if getattr(before, name) != getattr(after, name)]
+    fixed = ("server", "auth", "cache", "ledger", "storage")
+    return [name for name in fixed if getattr(before, name) != getattr(after, name)]
 
 
 def _mark_of(path: Path) -> tuple[int, int, int] | None:

@@ -119,11 +119,6 @@ class Router:
         """A rule leads from a model for text to another, or from one for embeddings; never across."""
         return self._config.models[model].operation == operation
 
-    def _applies(self, test: RuleTest, route: ModelRoute, asked: Asked, name: str, labels: Mapping[str, str]) -> bool:
-        """No rule makes a model that generates answer for one that embeds."""
-        target = self._config.models[test.rule.use_model]
-        return target.operation == route.operation and test.holds(asked, name, labels)
-
     def _name_behind(self, model: str) -> str | None:
         if model in self._config.models:
             return model

@@ -70,6 +70,9 @@ class ModelRoute(BaseModel):
     price: Price = Field(Price(), description="of tokens, for budgets and reports")
     aliases: tuple[str, ...] = Field((), description="other names for the same")
     max_tokens: int | None = Field(None, ge=1, description="most tokens a completion may have")
+    semantic_threshold: float | None = Field(
+        None, ge=0, le=1, description="least cosine of two questions that may share an answer, here"
+    )
 
     @field_validator("deployments")
     @classmethod

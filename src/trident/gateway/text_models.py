@@ -5,14 +5,24 @@ Asked of the text models of whichever deployment answers, as all of one model ha
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trident.errors import EngineError, NotFoundError, QueueFullError, TridentError, UnavailableError
+from trident.errors import (
+    AuthenticationError,
+    EngineError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    QueueFullError,
+    TridentError,
+    UnavailableError,
+)
 from trident.errors import UnsupportedParameterError as Unsupported
 from trident.gateway.router import Router
-from trident.gateway.upstreams import Upstreams
+from trident.gateway.upstreams import Upstreams, without_insides
 from trident_client.request import Messages, Request
 from trident_client.sampling import DEFAULT_MAX_TOKENS
 from trident_client.tokenization import (
@@ -31,16 +41,24 @@ from trident_client.transport import Outputs
 
 _REMEMBERED_S = 60.0  # another version of the engine may take longer completions
 _MAX_NAMES = 1 << 16
+_PATIENCE_S = 10.0  # for one deployment, whose text models answer in milliseconds or hang
 _ELSEWHERE = (UnavailableError, QueueFullError, EngineError)
 
 
 class TextModels:
-    """Of every model of the gateway. `clock`: seconds, of any beginning."""
+    """Of every model of the gateway. `clock`: seconds, of any beginning; `patience_s`: for one deployment's answer."""
 
-    def __init__(self, router: Router, upstreams: Upstreams, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        router: Router,
+        upstreams: Upstreams,
+        clock: Callable[[], float] = time.monotonic,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         self._router = router
         self._upstreams = upstreams
         self._clock = clock
+        self._patience_s = patience_s
         self._lengths: dict[str, tuple[float, int]] = {}  # by model: until when it is believed, tokens
         self._names: dict[str, tuple[float, dict[int, bytes]]] = {}  # likewise, by token id
 
@@ -105,9 +123,15 @@ class TextModels:
         refusal: TridentError = UnavailableError(f"no deployment of '{model}' can answer now; ask again later")
         for name in (*route.deployments, *route.fallbacks):
             try:
-                return await self._upstreams[name].infer(request)
+                return await asyncio.wait_for(self._upstreams[name].infer(request), self._patience_s)
+            except asyncio.TimeoutError:
+                refusal = UnavailableError(f"the text models of {name} gave no answer in {self._patience_s:g} s")
+            except (AuthenticationError, PermissionDeniedError) as exc:  # it is set up wrongly, not the client
+                refusal = UnavailableError(f"deployment {name}: {exc.message}")
             except _ELSEWHERE as exc:
                 refusal = exc
+            except InvalidRequestError as exc:
+                raise without_insides(exc)  # noqa: B904 - the same one, or it has this as its cause
             except NotFoundError as exc:
                 raise Unsupported(f"the deployments of '{model}' do not tokenize by themselves") from exc
         raise refusal

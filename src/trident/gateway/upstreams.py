@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from trident.errors import SettingsError, TridentError, UnavailableError
+from trident.errors import InvalidRequestError, SettingsError, TridentError, UnavailableError
 from trident.gateway.config import Deployment
 from trident_client import AsyncClient, Connection, Retry
+
+# Words of Triton's own: who knows a name of its shared memory can ask for more (CVE-2025-23320).
+_INSIDE = re.compile(
+    r"shared memory|\bshm|triton_python_backend|\bipv[46]:|\.(?:py|cc|so)\b|/(?:dev|home|mnt|opt|srv|tmp|usr|var)/",
+    re.IGNORECASE,
+)
+_log = logging.getLogger(__name__)
 
 
 class _Upstream(NamedTuple):
@@ -65,6 +74,16 @@ class Upstreams:
         await asyncio.gather(*clients, *closing, return_exceptions=True)
 
 
+def without_insides(error: InvalidRequestError) -> InvalidRequestError:
+    """What a client may read of a server's refusal: the sentences of our models, nothing of how a server is made."""
+    if _INSIDE.search(error.message) is None:
+        return error
+    _log.warning("a server refused a request: %s", error.message)
+    told = InvalidRequestError("the server behind this model does not take this request")
+    told.__cause__ = error
+    return told
+
+
 def _connect(deployment: Deployment, known: _Upstream | None) -> _Upstream:
     secret = _read_secret(deployment.api_key_file)
     address = (*deployment.address(), secret)
@@ -88,6 +107,8 @@ def _read_secret(path: Path | None) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     except OSError as exc:
         raise SettingsError(f"cannot read {path}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"cannot read {path}: it holds no text") from exc
 
 
 async def _cancel(client: AsyncClient, request_id: str) -> None:

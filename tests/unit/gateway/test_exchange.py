@@ -22,6 +22,7 @@ from trident.errors import (
     TridentError,
     UnavailableError,
 )
+from trident.gateway.exchange import Exchange
 from trident.gateway.identity import Identity
 from trident_client.completion import Delta
 from trident_client.sampling import Sampling
@@ -94,6 +95,22 @@ def test_what_the_request_itself_is_to_blame_for_is_not_asked_elsewhere(refusal)
         run(read(bench))
     assert [name for name, *_ in bench.upstreams.asked] == ["main"]
     assert bench.outcome.error is refusal
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unable to find shared memory region: 'triton_python_backend_shm_region_1'",
+        "invalid value at /opt/tritonserver/backends/python/model.cc:12",
+        "invalid request of ipv4:10.0.0.7:8001",
+    ],
+)
+def test_a_refusal_that_tells_how_a_server_is_made_stays_a_refusal_and_tells_nothing(text):
+    bench = Bench(ScriptedUpstreams(main=[InvalidRequestError(text)], spare=words("a")), config_of(TWO))
+    with pytest.raises(InvalidRequestError) as raised:
+        run(read(bench))
+    assert raised.value.message == "the server behind this model does not take this request"
+    assert bench.outcome.error.__cause__.message == text
 
 
 @pytest.mark.parametrize("fault", [NotFoundError("unknown model 'ensemble'"), AuthenticationError("no key")])
@@ -292,6 +309,25 @@ def test_the_upstream_gets_what_is_left_of_the_requests_time():
     run(read(bench))
     first, second = (seconds for *_, seconds in bench.upstreams.asked)
     assert 30.0 >= first >= second > 0
+
+
+def test_who_waits_for_the_same_answer_waits_no_longer_than_its_own_time():
+    class Cache:
+        async def find(self, asked, decision):
+            await asyncio.Event().wait()
+
+    async def use():
+        exchange = Exchange(
+            asked_for(), bench.router, bench.limiter, bench.upstreams, [bench.observer],
+            timeout_s=0.01, background=bench.background, cache=Cache(),
+        )  # fmt: skip
+        with pytest.raises(DeadlineExceededError):
+            await exchange.start()
+
+    bench = Bench(ScriptedUpstreams(main=words("a")), config_of(TWO))
+    run(use())
+    assert bench.upstreams.asked == []
+    assert bench.limiter.settled == [(0, 0.0)]
 
 
 def test_a_request_whose_time_is_over_is_sent_nowhere():

@@ -93,6 +93,18 @@ async def test_where_it_listens_waits_for_the_next_start_and_says_so(path, gatew
     assert "[server] wait for the next start" in caplog.text
 
 
+async def test_what_a_rewrite_cannot_change_is_said_table_by_table(path, gateway, caplog):
+    before = gateway.config
+    path.write_text(GOOD + "[auth]\nrequired = false\n[cache]\nenabled = true\n[ledger]\ndays = 1\n")
+    await ConfigFile(path, gateway).take()
+    assert (gateway.config.auth, gateway.config.cache, gateway.config.ledger) == (
+        before.auth,
+        before.cache,
+        before.ledger,
+    )
+    assert "[auth], [cache], [ledger] wait for the next start" in caplog.text
+
+
 async def test_a_rewrite_is_noticed_once(path, gateway, monkeypatch):
     monkeypatch.setattr("trident.gateway.reload._PERIOD_S", 0.01)
     file = ConfigFile(path, gateway)

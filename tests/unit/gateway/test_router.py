@@ -121,6 +121,7 @@ def test_a_classifier_is_not_asked_about_requests_that_its_rule_cannot_hold_for(
             [{"name": "r", "when": {"classifier": f"{__name__}:NOT_A_FUNCTION", "label": "a"}, "use_model": "chat"}],
             "not a function",
         ),
+        (CHAT, [{"name": "r", "when": {"classifier": "broken:f", "label": "a"}, "use_model": "chat"}], "its weights"),
         (CHAT, [{"name": "r", "when": {"label": "a"}, "use_model": "chat"}], "go together"),
         (CHAT, [{"name": "r", "when": {"min_prompt_tokens": 3, "max_prompt_tokens": 2}, "use_model": "chat"}], "more"),
         (CHAT, [{"name": "r", "use_model": "chatt"}], "did you mean 'chat'"),
@@ -134,7 +135,9 @@ def test_a_classifier_is_not_asked_about_requests_that_its_rule_cannot_hold_for(
         ({"chat": {"deployments": {"a": 1}, "aliases": ["b"]}, "b": {"deployments": {"a": 1}}}, [], "two models"),
     ],
 )
-def test_a_file_that_could_fail_on_a_request_is_refused_with_its_place(models, rules, names):
+def test_a_file_that_could_fail_on_a_request_is_refused_with_its_place(models, rules, names, tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("raise RuntimeError('cannot read its weights')")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SettingsError, match=names):
         config_of(models, rules)
 

@@ -62,7 +62,7 @@ def client_at(gateway):
 
     def client(address="127.0.0.1"):
         transport = httpx.ASGITransport(app, client=(address, 1))
-        return httpx.AsyncClient(transport=transport, base_url="http://gateway")
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
     return client
 

@@ -18,8 +18,11 @@ def shares(pair, threshold=THRESHOLD):
 
 
 @pytest.mark.parametrize("half", ["tuned", "held_out"])
-def test_on_the_labelled_pairs_no_wrong_answer_is_shared_and_most_right_ones_are(half):
-    """The target: false hits at most 0.5 %, recall above 60 %, of the half that nobody looked at too."""
+def test_on_the_labelled_pairs_which_were_checked_repeatedly_during_tuning_no_wrong_answer_is_shared(half):
+    """False hits at most 0.5 % and recall above 60 %, of both halves; neither is an estimate from unseen data.
+
+    Of the held-out half 49 of 80 paraphrases share an answer: the 95 % interval of its recall is 50 to 72 %.
+    """
     pairs = [pair for pair in PAIRS if pair.half == half]
     others = [pair for pair in pairs if not pair.is_paraphrase]
     paraphrases = [pair for pair in pairs if pair.is_paraphrase]

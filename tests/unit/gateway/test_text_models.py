@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from tests.unit.gateway.scripted_upstream import config_of
-from trident.errors import InvalidRequestError, NotFoundError, UnavailableError, UnsupportedParameterError
+from trident.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedParameterError,
+)
 from trident.gateway.router import Router
 from trident.gateway.text_models import TextModels
 
@@ -27,6 +33,8 @@ class Upstreams:
 
         class Client:
             async def infer(self, request):
+                if answer == "hang":
+                    await asyncio.Event().wait()
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
@@ -44,11 +52,12 @@ class Clock:
 def models(upstreams, clock=None, **route):
     deployments = dict.fromkeys(upstreams.answers, 1)
     config = config_of({"chat": {"deployments": deployments, **route}})
-    return TextModels(Router(config), upstreams, clock or Clock())
+    return TextModels(Router(config), upstreams, clock or Clock(), patience_s=0.01)
 
 
-def test_who_cannot_answer_is_passed_over():
-    upstreams = Upstreams(one=UnavailableError("gone"), two=IDS)
+@pytest.mark.parametrize("answer", [UnavailableError("gone"), "hang", AuthenticationError("no key")])
+def test_who_cannot_answer_is_passed_over(answer):
+    upstreams = Upstreams(one=answer, two=IDS)
     assert asyncio.run(models(upstreams).token_ids("chat", "r", "x")) == (1, 7, 2)
     assert upstreams.asked == ["one", "two"]
 
@@ -60,6 +69,11 @@ def test_without_special_tokens_only_the_text_s_own_are_left():
 def test_when_nobody_can_answer_the_last_reason_is_told():
     with pytest.raises(UnavailableError, match="gone"):
         asyncio.run(models(Upstreams(one=UnavailableError("gone"))).texts("chat", "r", (1,)))
+
+
+def test_nobody_waits_for_a_server_that_hangs():
+    with pytest.raises(UnavailableError, match="no answer"):
+        asyncio.run(models(Upstreams(one="hang")).texts("chat", "r", (1,)))
 
 
 def test_a_server_without_text_models_is_told_as_such():

@@ -52,6 +52,9 @@ def test_a_key_that_was_changed_is_used_from_the_next_rewriting_on_and_one_that_
         upstreams.update(deployments, 60.0)
         second = upstreams["main"]
         assert second is not first
+        path.write_bytes(b"\xff")
+        with pytest.raises(SettingsError, match="no text"):
+            upstreams.update(deployments, 60.0)
         path.unlink()
         with pytest.raises(SettingsError, match="cannot read"):
             upstreams.update(deployments, 60.0)

@@ -16,9 +16,13 @@ router = APIRouter(prefix="/admin", tags=["Operator"], dependencies=[Depends(ope
 
 @router.get("/cache")
 async def show_cache(request: Request) -> dict[str, Any]:
-    """Answers, bytes, hits and misses since the start."""
+    """Answers, bytes, hits and misses since the start; of semantic hits, how many were verified and were false."""
     cache = _cache_of(request)
-    return {"answers": len(cache.store), "bytes": cache.store.num_bytes, **cache.num_hits, "misses": cache.num_misses}
+    found = {"answers": len(cache.store), "bytes": cache.store.num_bytes, **cache.num_hits, "misses": cache.num_misses}
+    if cache.semantic is None or cache.verification is None:
+        return found
+    checked = {"verified": cache.verification.num_verified, "false": cache.verification.num_false}
+    return {**found, "semantic_cache": {**await cache.semantic.figures(), **checked}}
 
 
 @router.delete("/cache")
@@ -34,8 +38,8 @@ async def forget_answers(
     """Forget the answers for which all that is given holds."""
     if not (key or prefix or model or tag or tenant or everything):
         raise InvalidRequestError("give key, prefix, model, tag or tenant, or everything=true")
-    found = _cache_of(request).store.drop(key=key, prefix=prefix, model=model, tag=tag, tenant=tenant)
-    return {"forgotten": len(found)}
+    found = await _cache_of(request).drop(key=key, prefix=prefix, model=model, tag=tag, tenant=tenant)
+    return {"forgotten": found}
 
 
 def _cache_of(request: Request) -> AnswerCache:

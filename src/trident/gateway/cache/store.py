@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cachetools import TLRUCache
 
@@ -31,6 +32,32 @@ class Entry:
         """About what it takes."""
         texts = sum(len(delta.text) + len(delta.reasoning) + 32 * len(delta.token_texts) for delta in self.deltas)
         return _ENTRY_BYTES + 4 * (len(self.prompt) + texts) + _DELTA_BYTES * len(self.deltas)
+
+
+class Labelled(Protocol):
+    """What something is dropped by."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def tags(self) -> frozenset[str]: ...
+
+
+def is_meant(what: Labelled, *, key: str, prefix: str, model: str, tag: str, tenant: str) -> bool:
+    """Whether all that is given holds for it; `prefix`: of its prompt."""
+    return (
+        (not key or what.key == key)
+        and what.prompt.startswith(prefix)
+        and (not model or what.model == model)
+        and (not tag or tag in what.tags)
+        and (not tenant or what.tenant == tenant)
+    )
 
 
 class Store:
@@ -61,11 +88,7 @@ class Store:
         found = [
             entry
             for entry in self._entries.values()
-            if (not key or entry.key == key)
-            and entry.prompt.startswith(prefix)
-            and (not model or entry.model == model)
-            and (not tag or tag in entry.tags)
-            and (not tenant or entry.tenant == tenant)
+            if is_meant(entry, key=key, prefix=prefix, model=model, tag=tag, tenant=tenant)
         ]
         for entry in found:
             del self._entries[entry.key]

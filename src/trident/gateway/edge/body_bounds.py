@@ -13,23 +13,24 @@ from dataclasses import dataclass
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trident.gateway.edge.errors import api_error_of, error_response
+from trident.gateway.edge.errors import api_error_of, error_response, is_kserve
 
 # A string in JSON, to its end or the body's: it matches at every quote, so it takes time in proportion to the body.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
-_BINARY = (b"application/octet-stream", b"application/vnd.kserve")
+_MAX_LENGTH_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`max_form_bytes` is for multipart forms, which are handed on in pieces and never held here."""
+    """`max_form_bytes` is for multipart forms at `form_paths`, which are handed on in pieces and never held here."""
 
     max_body_bytes: int
     max_form_bytes: int
     max_json_depth: int
     timeout_s: float  # until a body is complete
+    form_paths: frozenset[str] = frozenset()  # elsewhere a form is a body like any other
 
 
 class BodyBounds:
@@ -45,7 +46,10 @@ class BodyBounds:
             await self._app(scope, receive, send)
             return
         try:
-            body = await self._checked(dict(scope["headers"]), receive)
+            headers = dict(
+                reversed(scope["headers"])
+            )  # of one that is sent twice the first counts, as endpoints read it
+            body = await self._checked(scope["path"], headers, receive)
         except HTTPException as exc:
             error = api_error_of(exc, scope["state"]["request_id"])
             await error_response(scope["path"], error)(scope, receive, send)
@@ -53,7 +57,7 @@ class BodyBounds:
         if body is not None:
             await self._app(scope, body, send)
 
-    async def _checked(self, headers: Mapping[bytes, bytes], receive: Receive) -> Receive | None:
+    async def _checked(self, path: str, headers: Mapping[bytes, bytes], receive: Receive) -> Receive | None:
         """What the application reads the body from; None: the client left before it was whole."""
         bounds = self._bounds
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
@@ -62,7 +66,7 @@ class BodyBounds:
         if length is None and b"transfer-encoding" not in headers:
             return receive
         kind = headers.get(b"content-type", b"").lower()
-        is_form = kind.startswith(b"multipart/")
+        is_form = path in bounds.form_paths and kind.startswith(b"multipart/")
         max_bytes = bounds.max_form_bytes if is_form else bounds.max_body_bytes
         if length is not None and (not length.isdigit() or int(length) > max_bytes):
             raise _too_large(max_bytes)
@@ -75,9 +79,16 @@ class BodyBounds:
             raise HTTPException(408, text, {"connection": "close"}) from exc
         if body is None:
             return None
-        if not kind.startswith(_BINARY) and b"inference-header-content-length" not in headers:
-            check_json_text(body, bounds.max_json_depth)
+        check_json_text(_json_in(path, headers, body), bounds.max_json_depth)
         return _replayed(body, receive)
+
+
+def _json_in(path: str, headers: Mapping[bytes, bytes], body: bytes) -> bytes:
+    """All of it, but for the binary tensors that may stand behind the JSON of KServe's `infer`, and there alone."""
+    length = headers.get(b"inference-header-content-length", b"")
+    if is_kserve(path) and path.endswith("/infer") and length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS:
+        return body[: int(length)]
+    return body
 
 
 def check_json_text(body: bytes, max_depth: int) -> None:

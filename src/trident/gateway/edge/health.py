@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import time
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
@@ -17,15 +18,23 @@ from trident.gateway.gateway import Gateway
 
 _FRESH_S = 1.0
 _PATIENCE_S = 2.0
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_FORWARDED = ("forwarded", "x-forwarded-", "x-real-ip", "x-envoy-", "x-client-ip", "true-client-ip", "cf-", "via")
 
 router = APIRouter(include_in_schema=False)
 
 
 async def operator_only(request: Request) -> None:
-    """This machine, asking by itself and not for somebody else, or a key with the scope "admin"."""
+    """This machine, asking by itself and not for somebody else, or a key with the scope "admin".
+
+    It asks by its own name: a proxy here is asked by the gateway's, a browser here by its page's (DNS rebinding) or on
+    its behalf (`origin`). A proxy that hides all of this is not told from the machine.
+    """
     address = request.client.host if request.client is not None else ""
-    if _is_loopback(address) and not any(name in request.headers for name in _FORWARDED):
+    is_forwarded = any(name.startswith(_FORWARDED) for name in request.headers)
+    names = [request.headers.get("host", "")]
+    if (origin := request.headers.get("origin")) is not None:
+        names.append(origin.partition("://")[2])
+    if _is_loopback(address) and not is_forwarded and all(map(_is_own_name, names)):
         return
     await identity_of("admin")(request)
 
@@ -82,6 +91,15 @@ async def ready(request: Request) -> JSONResponse:
 async def metrics(gateway: Annotated[Gateway, Depends(gateway_of)]) -> Response:
     """In Prometheus' text form."""
     return Response(gateway.metrics.page(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _is_own_name(host: str) -> bool:
+    """`host`: with or without a port."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or _is_loopback(name)
 
 
 def _is_loopback(address: str) -> bool:

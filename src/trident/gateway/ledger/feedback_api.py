@@ -28,7 +28,7 @@ class Feedback(BaseModel):
     request_id: str = Field(min_length=1, max_length=128, description="`x-request-id`, or the `id` of the answer")
     thumb: Literal["up", "down"] | None = None
     score: float | None = Field(None, ge=0, le=1)
-    text: str | None = Field(None, max_length=4000)
+    text: str | None = Field(None, max_length=4000, pattern=r"^[^\x00]*$")
 
     @model_validator(mode="after")
     def _says_something(self) -> Feedback:
@@ -38,12 +38,19 @@ class Feedback(BaseModel):
 
 
 def _request_id_in(given: str) -> str:
-    """The ids of answers are made of the request's."""
-    bare = _PREFIX.sub("", given)
+    """The ids of answers are made of the request's.
+
+    Raises:
+        NotFoundError: no id looks like this, so no database need be asked.
+    """
     try:
-        return str(UUID(bare))
-    except ValueError:
-        return bare
+        return str(UUID(_PREFIX.sub("", given)))
+    except ValueError as exc:
+        raise _unknown(given) from exc
+
+
+def _unknown(given: str) -> NotFoundError:
+    return NotFoundError(f"there is no request {given}", param="request_id", code="request_not_found")
 
 
 @router.post("/feedback")
@@ -62,7 +69,7 @@ async def give_feedback(
         await gateway.ledger.flush()
         found = await gateway.database.run(find)
     if found is None:
-        raise NotFoundError(f"there is no request {body.request_id}", param="request_id", code="request_not_found")
+        raise _unknown(body.request_id)
     score = _THUMBS[body.thumb or "up"] if body.score is None else body.score
     row = {
         "request_id": request_id,
@@ -73,6 +80,7 @@ async def give_feedback(
         "thumb": body.thumb,
         "text": body.text,
     }
-    await gateway.database.run(lambda connection: add_feedback(connection, row))
-    gateway.statistics.feedback(found["model"], found["deployment"], score)
+    is_first = await gateway.database.run(lambda connection: add_feedback(connection, row))
+    if is_first and found["deployment"]:  # the statistics cannot take a judgement back; a cached answer is nobody's
+        gateway.statistics.feedback(found["model"], found["deployment"], score)
     return {"object": "feedback", "request_id": request_id, "score": score}

@@ -139,6 +139,9 @@ class Ledger:
             except OSError as exc:
                 _log.warning("the ledger's spool cannot be read: %s", exc)
                 wait_s = _MAX_WAIT_S
+            except Exception:  # noqa: BLE001 - whatever the database says of a row, those after it are still to come
+                _log.exception("the ledger cannot bring its spool to the database; it tries again")
+                wait_s = _MAX_WAIT_S
 
     async def _bring(self, lines: list[bytes]) -> None:
         parsed = [orjson.loads(line) for line in lines]

@@ -88,11 +88,12 @@ def find_request(connection: Connection, tenant: str, request_id: str) -> Row | 
     return None if row is None else dict(row)
 
 
-def add_feedback(connection: Connection, row: Row) -> None:
-    """One judgement; the same key's earlier one of the same request is replaced."""
+def add_feedback(connection: Connection, row: Row) -> bool:
+    """One judgement; the same key's earlier one of the same request is replaced. Whether there was none."""
     same = (feedback.c.request_id == row["request_id"]) & (feedback.c.key_id == row["key_id"])
-    connection.execute(delete(feedback).where(same))
+    num_before = connection.execute(delete(feedback).where(same)).rowcount
     connection.execute(insert(feedback).values(row))
+    return num_before == 0
 
 
 def forget(connection: Connection, rows_before: float, content_before: float) -> None:

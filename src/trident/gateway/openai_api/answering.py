@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import orjson
 from fastapi import Request, Response
 
-from trident.gateway.cache.wish import cache_tags_of, cache_wish_of
 from trident.gateway.asked import Asked, Operation
+from trident.gateway.cache.wish import cache_tags_of, cache_wish_of
 from trident.gateway.edge.dependencies import gateway_of, request_id_of
 from trident.gateway.edge.event_stream import EventStream, unless_gone
 from trident.gateway.gateway import new_request_id

@@ -64,8 +64,8 @@ class StoredObjects:
         while True:
             try:
                 await self.sweep()
-            except TridentError as exc:
-                _log.warning("nothing was swept: %s", exc.message)
+            except (TridentError, OSError) as exc:
+                _log.warning("nothing was swept: %s", exc)
             await asyncio.sleep(_SWEEP_S)
 
 

@@ -21,7 +21,10 @@ from trident.gateway.edge.errors import add_error_handlers
 from trident.gateway.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
-BOUNDS = Bounds(max_body_bytes=10_000, max_form_bytes=50_000, max_json_depth=8, timeout_s=0.2)
+BOUNDS = Bounds(10_000, max_form_bytes=50_000, max_json_depth=8, timeout_s=0.2, form_paths=frozenset({"/form"}))
+DEEP = b"[" * 9 + b"]" * 9
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
@@ -30,6 +33,8 @@ def app():
     add_error_handlers(app)
 
     @app.api_route("/echo", methods=["GET", "POST", "DELETE"])
+    @app.post("/form")
+    @app.post("/v2/models/small/infer")
     async def echo(request: Request) -> int:
         return len(await request.body())
 
@@ -63,10 +68,15 @@ async def test_a_body_beyond_them_is_413(client, content):
 
 
 async def test_a_form_may_be_as_large_as_a_file_and_no_larger(client):
-    assert (await client.post("/echo", files={"file": b"1" * 40_000})).json() > 40_000
-    assert (await client.post("/echo", files={"file": b"1" * 60_000})).status_code == 413
-    headers = {"content-type": "multipart/form-data; boundary=x"}
-    assert (await client.post("/echo", content=chunks(51), headers=headers)).status_code == 413
+    assert (await client.post("/form", files={"file": b"1" * 40_000})).json() > 40_000
+    assert (await client.post("/form", files={"file": b"1" * 60_000})).status_code == 413
+    assert (await client.post("/form", content=chunks(51), headers=FORM)).status_code == 413
+
+
+@pytest.mark.parametrize("headers", [FORM, [*JSON.items(), *FORM.items()], [*FORM.items(), *JSON.items()]])
+async def test_who_calls_a_body_a_form_may_send_no_more_of_it_where_no_forms_are_taken(client, headers):
+    assert (await client.post("/echo", content=b"1" * 10_001, headers=headers)).status_code == 413
+    assert (await client.post("/echo", content=chunks(11), headers=headers)).status_code == 413
 
 
 async def test_a_compressed_body_is_415_however_small(client):
@@ -88,8 +98,26 @@ async def test_a_body_that_is_nested_too_deep_is_400(client):
 
 
 async def test_binary_tensors_are_not_read_as_text(client):
-    for headers in ({"content-type": "application/octet-stream"}, {"inference-header-content-length": "2"}):
-        assert (await client.post("/echo", content=b"{}\xff\xfe", headers=headers)).status_code == 200
+    headers = {"inference-header-content-length": "2"}
+    assert (await client.post("/v2/models/small/infer", content=b"{}\xff\xfe", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/echo", [("inference-header-content-length", "0")]),
+        ("/echo", [("content-type", "application/octet-stream")]),
+        ("/echo", [("content-type", "application/vnd.kserve+json")]),
+        ("/v2/models/small/infer", [("inference-header-content-length", "18")]),
+        (
+            "/v2/models/small/infer",
+            [("inference-header-content-length", "18"), ("inference-header-content-length", "0")],
+        ),
+        ("/v2/models/small/infer", [("inference-header-content-length", "9" * 5000)]),
+    ],
+)
+async def test_no_header_makes_a_body_that_is_nested_too_deep_pass(client, path, headers):
+    assert (await client.post(path, content=DEEP, headers=headers)).status_code == 400
 
 
 async def test_a_body_that_does_not_arrive_is_408_and_ends_the_connection(app):

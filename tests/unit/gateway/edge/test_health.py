@@ -72,7 +72,7 @@ def client_from(gateway):
     app.include_router(health.router)
 
     def connect(address: str = "203.0.113.7") -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 5)), base_url="http://gateway")
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 5)), base_url="http://127.0.0.1")
 
     return connect
 
@@ -101,13 +101,32 @@ async def test_while_it_drains_it_lives_and_is_not_ready(client_from, gateway):
     assert (await client_from().get("/health/ready")).json() == {"status": "not ready", "reason": "draining"}
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-async def test_figures_are_open_to_the_machine_itself(client_from, address):
-    answer = await client_from(address).get("/metrics")
+@pytest.mark.parametrize(("address", "host"), [("127.0.0.1", "127.0.0.1:8080"), ("::1", "[::1]"), ("::1", "localhost")])
+async def test_figures_are_open_to_the_machine_itself(client_from, address, host):
+    answer = await client_from(address).get("/metrics", headers={"host": host})
     assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
 
 
-@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip"])
+@pytest.mark.parametrize("host", ["api.example.org", "localhost.example.org", "", "[", "10.0.0.1:8080"])
+async def test_a_name_of_something_else_opens_them_to_nobody(client_from, host):
+    """As a page has it whose name was made to mean this machine, and a proxy that passes it on."""
+    assert (await client_from("127.0.0.1").get("/metrics", headers={"host": host})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://localhost.evil.example", 403),
+        ("http://localhost:80", 200),
+    ],
+)
+async def test_a_page_from_elsewhere_in_a_browser_here_opens_them_to_nobody(client_from, origin, status):
+    assert (await client_from("127.0.0.1").get("/metrics", headers={"origin": origin})).status_code == status
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-proto", "via"])
 async def test_a_proxy_on_the_machine_opens_them_to_nobody(client_from, header):
     assert (await client_from("127.0.0.1").get("/metrics", headers={header: "203.0.113.7"})).status_code == 403
 
