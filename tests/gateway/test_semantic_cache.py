@@ -13,7 +13,9 @@ from trident.server.running import running_server
 from trident_build import build_engine, find_recipe, read_recipe
 
 MODEL = "all-minilm-l6-v2"
-ASKED, ALIKE = "How do I reset my password?", "What is the way to reset my password?"
+ASKED = "What is the capital of France? Answer in one word."
+ALIKE = "Tell me the capital of France. Answer in one word."
+OPPOSITE = "What is not the capital of France? Answer in one word."
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +47,8 @@ def cached(deployment, server, tmp_path_factory):
 
 def ask(cached, question, model="smollm2"):
     """The text, how the cache answered, and why."""
-    messages = [{"role": "system", "content": "Answer with one word."}, {"role": "user", "content": question}]
-    body = {"model": model, "messages": messages, "max_tokens": 200, "temperature": 0}
+    messages = [{"role": "user", "content": question}]
+    body = {"model": model, "messages": messages, "max_tokens": 64, "temperature": 0}
     answer = httpx.post(f"{cached.url}/v1/chat/completions", json=body, timeout=60, trust_env=False)
     text = answer.json()["choices"][0]["message"]["content"]
     return text, answer.headers["x-trident-cache"], answer.headers.get("x-trident-cache-reason", "")
@@ -69,9 +71,8 @@ def test_another_wording_has_the_same_answer_and_the_opposite_has_not(cached):
     text, _, _ = until(cached, ASKED, "exact")
     again, how, reason = ask(cached, ALIKE)
     assert (again, how) == (text, "semantic")
-    assert reason.startswith("cosine 0.97")
-    _, how, reason = ask(cached, "How do I not reset my password?")
-    assert (how, reason[-14:]) == ("miss", "gate: negation")
+    assert reason == "cosine 0.95, gate: agrees"
+    assert ask(cached, OPPOSITE)[1:] == ("miss", "cosine 0.93, gate: negation")
     assert figures(cached)["semantic"] >= 1
 
 

@@ -18,9 +18,9 @@ from trident.bench.workload import percentile
 from trident.errors import EngineError
 from trident.server.running import Server
 
-_EXACT, _SEMANTIC = "How do I reset my password?", "What is the way to reset my password?"
-_SYSTEM = "Answer with one word."
-_MAX_TOKENS = 200
+_EXACT = "What is the capital of France? Answer in one word."  # small models end their answer
+_SEMANTIC = "Tell me the capital of France. Answer in one word."
+_MAX_TOKENS = 64
 _PAUSE_S = 0.02
 _PATIENCE_S = 60.0  # until the engine is known to the gateway and its answer was kept
 _CONFIG = (
@@ -79,7 +79,7 @@ def _until(connection: http.client.HTTPConnection, question: str, how: str) -> N
 
 def _ask(connection: http.client.HTTPConnection, question: str) -> tuple[str, float]:
     """How the cache answered, and milliseconds."""
-    messages = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": question}]
+    messages = [{"role": "user", "content": question}]
     body = json.dumps({"model": MODEL, "messages": messages, "max_tokens": _MAX_TOKENS, "temperature": 0})
     start = time.perf_counter()
     connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})

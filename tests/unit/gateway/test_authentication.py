@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 from starlette.datastructures import Headers
 
-from trident.errors import AuthenticationError, RateLimitError
+from trident.errors import AuthenticationError, RateLimitError, UnavailableError
 from trident.gateway import keys
 from trident.gateway.authentication import Authenticator, credential_of
 from trident.gateway.config import parse_config
 from trident.gateway.database import Database
 from trident.gateway.failures import Failures
 from trident.gateway.identity import Limits
-from trident.gateway.key_ring import KEPT_S
+from trident.gateway.key_ring import AWAY_S, KEPT_S
 from trident.gateway.key_table import add_key, revoke_key
 
 ADDRESS = "203.0.113.7"
@@ -237,6 +237,36 @@ def test_guesses_behind_one_address_do_not_stop_who_worked_before(tmp_path):
             await door.enter()
 
     at_door(tmp_path, use, {"auth": {"max_failures_per_minute": 4}})
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "silent"])
+def test_while_the_database_is_away_a_key_that_was_good_goes_on_for_a_while_and_no_other_does(tmp_path, is_silent):
+    async def check(door):
+        async def away(fn):
+            if is_silent:
+                await asyncio.Event().wait()
+            raise UnavailableError("away")
+
+        other = keys.new_prefix()
+        text = keys.new_key(other)
+        digest = keys.digest_of(keys.read_pepper(door.config.server), text)
+        await door.database.run(lambda connection: add_key(connection, replace(door.key, prefix=other, digest=digest)))
+        assert (await door.enter()).tenant == "team"
+        run, door.database.run = door.database.run, away
+        door.clock.now += KEPT_S
+        assert (await door.enter()).tenant == "team"
+        with pytest.raises(AuthenticationError):
+            await door.enter(door.text[:-1] + ("0" if door.text[-1] != "0" else "1"))
+        with pytest.raises(UnavailableError):
+            await door.enter(text)
+        door.clock.now += AWAY_S
+        with pytest.raises(UnavailableError):
+            await door.enter()
+        door.database.run = run
+        door.clock.now += KEPT_S
+        assert (await door.enter(text)).tenant == (await door.enter()).tenant == "team"
+
+    at_door(tmp_path, check)
 
 
 def test_unknown_prefix_takes_the_same_way_as_a_wrong_secret(tmp_path, monkeypatch):

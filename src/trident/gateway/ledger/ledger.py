@@ -103,9 +103,11 @@ class Ledger:
         async with self._flushing:
             if self._spool is not None:
                 self._spool.cut()
-                for path, lines in await asyncio.to_thread(lambda spool: list(spool.segments()), self._spool):
-                    await self._bring(lines)
-                    self._spool.remove(path)
+                for segment in await asyncio.to_thread(self._spool.segments):  # one at a time: all may be much
+                    lines = await asyncio.to_thread(self._spool.read, segment)
+                    if lines is not None:
+                        await self._bring(lines)
+                        self._spool.remove(segment)
             while self._in_memory:
                 lines = list(self._in_memory)
                 await self._bring(lines)

@@ -11,14 +11,13 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIX = ".jsonl"
 
 
 class Spool:
-    """For one thread at a time, except that `segments` and what it gives may be used in another."""
+    """For one thread at a time, except that `segments` and `read` may be used in another."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         """`max_bytes`: of all segments; what does not fit is refused.
@@ -65,21 +64,24 @@ class Spool:
             os.close(self._file)  # and with it the lock
             self._path, self._file, self._own_bytes = None, -1, 0
 
-    def segments(self) -> Iterator[tuple[Path, list[bytes]]]:
-        """Whole segments, oldest first, each locked while it is looked at: its path and its whole lines."""
-        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
-            try:
-                descriptor = os.open(path, os.O_RDONLY)
-            except FileNotFoundError:  # somebody was quicker
-                continue
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                *lines, _ = path.read_bytes().split(b"\n")  # the last is empty, or was cut off by a death
-                yield path, lines
-            except (BlockingIOError, FileNotFoundError):
-                continue
-            finally:
-                os.close(descriptor)
+    def segments(self) -> list[Path]:
+        """Of all processes, oldest first."""
+        return sorted(self._folder.glob(f"*{_SUFFIX}"))
+
+    def read(self, segment: Path) -> list[bytes] | None:
+        """Its whole lines; None: it is still written, or somebody else has brought it away."""
+        try:
+            descriptor = os.open(segment, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            *lines, _ = segment.read_bytes().split(b"\n")  # the last is empty, or was cut off by a death
+        except (BlockingIOError, FileNotFoundError):
+            return None
+        finally:
+            os.close(descriptor)
+        return lines
 
     def remove(self, path: Path) -> None:
         """The database has it."""
@@ -89,8 +91,10 @@ class Spool:
     def _begin(self) -> None:
         self._num_segments += 1
         path = self._folder / f"{time.time_ns():020}-{os.getpid()}-{self._num_segments}{_SUFFIX}"
-        self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        unseen = path.with_suffix(".new")  # until it is locked: who saw it before would take it for a whole one
+        self._file = os.open(unseen, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        unseen.rename(path)
         self._path, self._own_bytes = path, 0
         self._held_bytes = self._measure()
 

@@ -91,7 +91,7 @@ def find_request(connection: Connection, tenant: str, request_id: str) -> Row | 
 def add_feedback(connection: Connection, row: Row) -> bool:
     """One judgement; the same key's earlier one of the same request is replaced. Whether there was none."""
     same = (feedback.c.request_id == row["request_id"]) & (feedback.c.key_id == row["key_id"])
-    num_before = connection.execute(delete(feedback).where(same)).rowcount
+    num_before: int = connection.execute(delete(feedback).where(same)).rowcount
     connection.execute(insert(feedback).values(row))
     return num_before == 0
 

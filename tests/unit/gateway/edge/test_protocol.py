@@ -27,7 +27,7 @@ GET = b"GET /small HTTP/1.1\r\nhost: gateway\r\n"
 
 
 def made_app() -> FastAPI:
-    bounds = Bounds(max_body_bytes=10_000, max_form_bytes=10_000, max_json_depth=8, timeout_s=0.5)
+    bounds = Bounds(10_000, max_form_bytes=10_000, max_json_depth=8, timeout_s=0.5, form_paths=frozenset({"/small"}))
     app = FastAPI(middleware=[Middleware(Envelope, Metrics()), Middleware(BodyBounds, bounds)])
     app.state.gateway = SimpleNamespace(
         config=SimpleNamespace(server=SimpleNamespace(heartbeat_s=60.0, write_timeout_s=0.3))

@@ -116,6 +116,27 @@ def test_nothing_is_lost_while_the_database_is_away_and_nothing_is_written_twice
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+def test_whatever_the_database_says_of_a_row_it_is_brought_again(deployed, monkeypatch):
+    monkeypatch.setattr("trident.gateway.ledger.ledger._MAX_WAIT_S", 0.01)
+
+    async def test(ledger, database):
+        has_failed, is_brought, run = asyncio.Event(), asyncio.Event(), database.run
+
+        async def fail_once(fn):
+            if not has_failed.is_set():
+                has_failed.set()
+                raise ValueError("not what a driver should raise")
+            await run(fn)
+            is_brought.set()
+
+        database.run = fail_once
+        ledger.ended(outcome_of("kept"))
+        await is_brought.wait()
+        return [row["request_id"] for row in await rows(database.database)]
+
+    assert deployed(test) == ["kept"]
+
+
 def test_what_a_stop_could_not_bring_the_next_start_brings(deployed):
     async def stop(ledger, database):
         database.is_away = True

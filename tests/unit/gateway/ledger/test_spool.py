@@ -1,5 +1,6 @@
 """What was appended is given once, whatever dies; what does not fit is refused and breaks nothing."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ MANY = 1 << 20
 
 
 def lines_of(spool):
-    return [line for _, lines in spool.segments() for line in lines]
+    return [line for segment in spool.segments() for line in spool.read(segment) or ()]
 
 
 def test_what_is_appended_is_given_after_a_cut(tmp_path):
@@ -26,8 +27,9 @@ def test_what_is_appended_is_given_after_a_cut(tmp_path):
     assert lines_of(spool) == [b"one", b"two"]
     spool.cut()
     assert lines_of(spool) == [b"one", b"two", b"three"]
-    for path, _ in spool.segments():
-        spool.remove(path)
+    for segment in spool.segments():
+        spool.remove(segment)
+    assert spool.read(segment) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -57,14 +59,30 @@ def test_what_a_living_process_writes_is_left_to_it(tmp_path):
         assert lines_of(spool) == [b"mine"]
 
 
+def test_a_segment_that_begins_is_never_taken_for_a_whole_one(tmp_path):
+    """Whoever looks while it is made must not bring it away as empty."""
+    spool, seen = Spool(tmp_path, MANY), []
+
+    def look(descriptor, how):
+        seen.append([other.read(segment) for segment in other.segments()])
+        return flock(descriptor, how)
+
+    other, flock = Spool(tmp_path, MANY), fcntl.flock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", look)
+        assert spool.append(b"one")
+    assert seen == [[]]
+    spool.cut()
+    assert lines_of(other) == [b"one"]
+
+
 def test_beyond_its_bound_lines_are_refused_until_some_are_brought_away(tmp_path):
     spool = Spool(tmp_path, 20)
     assert spool.append(b"123456789")
     assert spool.append(b"123456789")
     assert not spool.append(b"1")
     spool.cut()
-    (path, _), *_ = spool.segments()
-    spool.remove(path)
+    spool.remove(spool.segments()[0])
     assert spool.append(b"1")
 
 
@@ -88,8 +106,8 @@ def test_a_full_disk_refuses_a_line_and_keeps_those_before(tmp_path):
         lines = lines_of(spool)
         assert lines[0] == b"kept"
         assert {len(line) for line in lines[1:]} <= {8000}
-        for path, _ in spool.segments():
-            spool.remove(path)
+        for segment in spool.segments():
+            spool.remove(segment)
         assert spool.append(b"room again")
         spool.cut()
     finally:
