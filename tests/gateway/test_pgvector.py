@@ -11,13 +11,16 @@ from sqlalchemy import text
 from tests.gateway.postgres import Postgres
 from tests.unit.gateway.scripted_upstream import asked_for
 from trident.errors import SettingsError, UnavailableError
+from trident.gateway.cache.opening import open_cache
 from trident.gateway.cache.pgvector_store import PgVectors
 from trident.gateway.cache.semantic import SemanticCache
 from trident.gateway.cache.store import Entry, Store
 from trident.gateway.cache.vectors import Item
-from trident.gateway.config import SemanticSettings
+from trident.gateway.config import SemanticSettings, parse_config
 from trident.gateway.database import Database
 from trident.gateway.identity import Identity
+from trident.gateway.router import Router
+from trident.gateway.upstreams import Upstreams
 from trident_client.completion import Delta
 
 ROWS = np.random.default_rng(0).normal(size=(400, 384)).astype(np.float32)
@@ -159,6 +162,29 @@ def test_a_database_that_dies_is_a_miss_and_a_hit_when_it_is_back(postgres):
         return await cache.find(probe_of(cache))
 
     assert with_vectors(postgres, work).key == "k"
+
+
+def test_the_file_s_store_is_the_one_that_is_opened(postgres):
+    semantic = {"enabled": True, "model": "e", "store": "postgres"}
+    values = {
+        "server": {"database": postgres.url},
+        "cache": {"enabled": True, "semantic": semantic},
+        "deployments": {"d": {"url": "d:8001"}},
+        "models": {"e": {"deployments": {"d": 1}, "operation": "embeddings"}},
+    }
+
+    async def work(one, _):
+        await one.add(item("a"))
+        config, database = parse_config(values, environ={}), Database(postgres.url)
+        cache = open_cache(config, Router(config), Upstreams(config.deployments), database, lambda _: None)
+        try:
+            await cache.start()
+            return (await cache.semantic.figures())["vectors"], await cache.drop(tenant="t")
+        finally:
+            await cache.close()
+            await database.close()
+
+    assert with_vectors(postgres, work) == (1, 1)
 
 
 def test_an_account_that_cannot_have_pgvector_is_told_at_the_start(postgres):

@@ -139,7 +139,7 @@ class SemanticSettings(BaseModel):
     store: Literal["memory", "postgres"] = Field(
         "memory", description="of the questions: each worker's own, or `server.database` with pgvector for all"
     )
-    max_entries: int = Field(50_000, ge=1, description="questions that are kept, in each worker or in the database")
+    max_entries: int = Field(20_000, ge=1, description="questions that are kept, in each worker or in the database")
     timeout_s: float = Field(0.1, gt=0, le=10, description="for embedding and looking; then it is a miss")
 
 

@@ -236,6 +236,8 @@ async def _logged(coroutine: Coroutine[Any, Any, None]) -> None:
         await coroutine
     except TridentError as exc:
         _log.warning("a request could not be settled: %s", exc.message)
+    except Exception:  # noqa: BLE001 - whoever settles still has to tell the observers, and to close
+        _log.exception("a request could not be settled")
 
 
 async def _abandon(reserving: asyncio.Future[Reservation]) -> None:

@@ -43,7 +43,7 @@ class Semantic:
 
     def __init__(self, embed=embed, vectors=None, threshold=None, chance=1.0, **scripts):
         self.upstreams = ScriptedUpstreams(**(scripts or {"main": words("a", "b")}))
-        self.router = Router(config_of(ROUTE))
+        self.router = Router(config_of(ROUTE, main={"breaker": {"consecutive_failures": 1}}))
         self.engine = "e1"
         self.outcomes = []
         self.now = 0.0
@@ -194,7 +194,6 @@ def test_a_poisoned_vector_of_another_tenant_never_answers():
             item = Item(f"{probe.namespace}:2", f"k{number or ''}", vector, to_payload(ALIKE), 60, tenant=tenant)
             await gateway.vectors.add(item)
             await gateway.vectors.add(replace(item, key="k", tenant=tenant))
-            assert (await gateway.ask(ALIKE, cache="no-store"))[0] == "ab"
             assert await gateway.semantic.find(replace(probe)) is None
 
     run(poisoned())
@@ -441,3 +440,32 @@ def test_a_file_that_cannot_work_is_refused(cache, told):
     values = {"cache": cache, "deployments": {"d": {"url": "d:8001"}}, "models": EMBEDS}
     with pytest.raises(SettingsError, match=told):
         parse_config(values, environ={})
+
+
+def test_embeddings_that_fail_while_a_hit_is_verified_are_not_the_engine_s_fault():
+    calls = []
+
+    async def sometimes(texts):
+        calls.append(texts)
+        return await (embed if len(calls) < 3 else fail)(texts)
+
+    gateway = Semantic(embed=sometimes, chance=0.1, **answers_of("yes"))
+
+    async def verified():
+        assert await gateway.then(ALIKE) == ["semantic"]
+        await gateway.verification.settle()
+
+    run(verified())
+    assert gateway.verification.num_verified == 0
+    assert gateway.router.states["main"].breaker.state == "closed"
+
+
+def test_half_a_surrogate_pair_in_a_question_is_no_error():
+    seen = []
+
+    async def strictly(texts):
+        seen.extend(text.encode() for text in texts)
+        return await embed(texts)
+
+    assert run(Semantic(embed=strictly).then("\ud800 password")) == ["miss"]
+    assert seen[-1] == b"? password"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from trident.errors import QuotaError
+from trident.errors import QuotaError, UnavailableError
 from trident.gateway.database import Database
 from trident.gateway.identity import Identity, Limits
 from trident.gateway.limiter import Limiter
@@ -135,6 +135,23 @@ def test_racing_requests_never_spend_more_than_the_budget(database):
         assert await spending.spent_today("trident:{team}:key:key") == 1.0
 
     with_spending(database, Clock(), use)
+
+
+@pytest.mark.parametrize("failure", [UnavailableError("away"), ValueError("not what a driver should raise")])
+def test_a_settlement_that_fails_raises_nothing_and_is_logged(database, caplog, failure):
+    """Too much stays counted; nobody who settles is kept from what he has to do next."""
+
+    async def use(limiter, spending):
+        async def fail(*_):
+            raise failure
+
+        reservation = await limiter.reserve(RICH, 1, 0.5)
+        spending.settle = fail
+        await reservation.settle(1, 0.25)
+        assert await spending.spent_today("trident:{team}:key:key") == 0.5
+
+    with_spending(database, Clock(), use)
+    assert "could not be settled" in caplog.text
 
 
 def test_client_that_leaves_while_it_is_let_in_leaves_nothing(database):

@@ -138,7 +138,7 @@ class SemanticCache:
         return {"vectors": count, **{name: self.num[name] for name in ("hits", "refused", "failures")}}
 
     async def _look(self, probe: Probe) -> Found | None:
-        probe.vector = (await self._embed([probe.question]))[0]
+        probe.vector = await self._vector(probe.question)
         own = self._threshold_of(probe.model)
         threshold = self._settings.threshold if own is None else own
         near = await self._vectors.nearest(_space(probe), probe.vector, _NUM_CANDIDATES)
@@ -154,6 +154,11 @@ class SemanticCache:
                 self.num["refused"] += 1
                 probe.reason = f"cosine {each.cosine:.2f}, gate: {verdict}"
         return None
+
+    async def _vector(self, question: str) -> Vector:
+        whole = question.encode("utf-8", "replace").decode()  # half a surrogate pair has no UTF-8
+        vector: Vector = (await self._embed([whole]))[0]
+        return vector
 
     async def _judged(self, probe: Probe, near: Near) -> tuple[Found | None, str]:
         """The answer, or what kind of thing speaks against it."""
@@ -179,7 +184,7 @@ class SemanticCache:
             return
         try:
             if probe.vector is None:
-                probe.vector = (await asyncio.wait_for(self._embed([probe.question]), self._patience_s))[0]
+                probe.vector = await asyncio.wait_for(self._vector(probe.question), self._patience_s)
             item = Item(
                 _space(probe), entry.key, probe.vector, payload, entry.ttl_s,
                 tenant=entry.tenant, model=entry.model, prompt=entry.prompt, tags=entry.tags,

@@ -87,25 +87,28 @@ class Verification:
 
     async def _run(self, asked: Asked, deployment: str, place: Place, given: str) -> None:
         try:
-            answer = await self._answer(asked, deployment)
-            place.answered()
+            answer = await self._asked_anew(asked, deployment, place)
             one, other = await self._embed([given, answer or " "])
         except TridentError as exc:
             _log.info("a semantic hit could not be verified: %s", exc.message)
-            if isinstance(exc, UnavailableError):
-                place.failed()
             return
-        finally:
-            place.leave()
         is_right = float(one @ other) >= _AGREES
         self.num_verified += 1
         self.num_false += not is_right
         self._verified(is_right)
 
-    async def _answer(self, asked: Asked, deployment: str) -> str:
+    async def _asked_anew(self, asked: Asked, deployment: str, place: Place) -> str:
         request_id = str(uuid4())
-        client = self._upstreams[deployment]
-        async with client.stream(
-            asked.prompt, asked.sampling, request_id=request_id, timeout_s=self._timeout_s
-        ) as stream:
-            return assemble(request_id, [delta async for delta in stream]).text
+        try:
+            async with self._upstreams[deployment].stream(
+                asked.prompt, asked.sampling, request_id=request_id, timeout_s=self._timeout_s
+            ) as stream:
+                answer = assemble(request_id, [delta async for delta in stream]).text
+        except UnavailableError:
+            place.failed()
+            raise
+        else:
+            place.answered()
+            return answer
+        finally:
+            place.leave()
