@@ -24,6 +24,7 @@ from trident.gateway.attempt import Attempt
 from trident.gateway.cache.answers import AnswerCache, Hit, Lead
 from trident.gateway.deployment_state import Place
 from trident.gateway.limiter import Limiter, Reservation
+from trident.gateway.patience import within
 from trident.gateway.prices import cost_of, count, expected_tokens
 from trident.gateway.router import Router
 from trident.gateway.routing_rules import Price
@@ -211,7 +212,7 @@ class Exchange:
         if self._cache is None or decision is None:
             return False
         try:
-            found = await asyncio.wait_for(self._cache.find(self._asked, decision), self._remaining_s())
+            found = await within(self._cache.find(self._asked, decision), self._remaining_s())
         except asyncio.TimeoutError as exc:
             raise self._too_late() from exc
         self._cache_reason = "" if found is None else found.reason
@@ -307,14 +308,20 @@ class Exchange:
         outcome.duration_s = time.monotonic() - self._began
 
     async def _finish(self) -> None:
-        outcome = self.outcome
         try:
             if self._attempt is not None:
                 await self._attempt.end()
         finally:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Whatever else fails: who waits for this answer hears of it, and the reservation is given back."""
+        outcome = self.outcome
+        try:
             outcome.engine_s = sum(attempt.engine_s for attempt in self._attempts)
             if outcome.decision is not None:
                 count(outcome, self._deltas, self._prices[outcome.decision.model])
+        finally:
             if self._lead is not None:
                 is_whole = self._has_ended and outcome.error is None
                 self._lead.finish(self._deltas if is_whole else None, outcome.deployment)

@@ -15,7 +15,6 @@ def test_too_little_memory_names_both_figures() -> None:
     with pytest.raises(HostError, match=r"not enough memory to export this model: some 70.0 GB are needed, 16.0 GB"):
         check_memory("to export this model", 70 * 10**9, free_bytes=16 * 10**9)
 
-
     check_memory("for nothing", 1)
 
 

@@ -111,7 +111,7 @@ class SemanticCache:
             probe.reason = "resting after a failure"
             return None
         try:
-            found = await _within(self._look(probe), self._settings.timeout_s)
+            found = await within(self._look(probe), self._settings.timeout_s)
         except (TridentError, asyncio.TimeoutError) as exc:
             self._failed(exc)
             probe.reason = "could not look"
@@ -202,22 +202,6 @@ class SemanticCache:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-async def _within(work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-    """As `asyncio.wait_for`, which before Python 3.12 loses a cancel that comes when the work has just ended.
-
-    Whoever leads would then never be told that its caller left.
-    """
-    task = asyncio.get_running_loop().create_task(work)
-    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody else may look
-    try:
-        await asyncio.wait({task}, timeout=timeout_s)
-    finally:
-        task.cancel()
-    if not task.done():
-        raise asyncio.TimeoutError
-    return task.result()
 
 
 def _space(probe: Probe) -> str:

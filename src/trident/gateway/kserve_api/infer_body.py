@@ -52,7 +52,9 @@ def read_infer_body(body: bytes, header_length: str | None) -> InferBody:
         InvalidRequestError: it does not hold what it says.
         UnsupportedParameterError: a parameter that the gateway does not know, as tensors that lie in shared memory.
     """
-    if header_length is not None and not (header_length.isascii() and header_length.isdigit()):
+    if header_length is not None and not (
+        header_length.isascii() and header_length.isdigit() and len(header_length) < 19
+    ):
         raise InvalidRequestError(f"{HEADER_LENGTH} must be a number, got '{header_length[:40]}'")
     end = len(body) if header_length is None else int(header_length)
     if end > len(body):

@@ -11,6 +11,7 @@ from trident.gateway.edge.dependencies import gateway_of, identity_of
 from trident.gateway.identity import Identity
 from trident.gateway.openai_api.answers import Model, ModelList, answers
 
+_STARTED = int(time.time())  # of this process; nobody knows when a model was made
 router = APIRouter(tags=["OpenAI"])
 
 
@@ -38,4 +39,4 @@ async def retrieve_model(
 
 
 def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": int(time.time()), "owned_by": "trident"}
+    return {"id": name, "object": "model", "created": _STARTED, "owned_by": "trident"}
