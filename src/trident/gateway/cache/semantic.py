@@ -24,6 +24,7 @@ from trident.gateway.cache.payload import read_payload, to_payload
 from trident.gateway.cache.store import Entry, Store
 from trident.gateway.cache.vectors import Item, Near, Vector, Vectors
 from trident.gateway.config import SemanticSettings
+from trident.gateway.patience import within
 from trident.gateway.semantic_gate import disagreement
 from trident_client.completion import Delta
 from trident_client.request import Prompt, TemplatePrompt

@@ -5,6 +5,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from trident.errors import InvalidRequestError, UnsupportedParameterError, did_y
 from trident.gateway.kserve_api.tensors import Tensor, of_values, pack, unpack
 from trident.gateway.kserve_api.version import MODEL_VERSION
 
+_NUMBER = re.compile(r"[0-9]{1,18}")
 HEADER_LENGTH = "inference-header-content-length"
 _MEMBERS = ("id", "inputs", "outputs", "parameters", "model_name", "model_version")
 _INPUT_MEMBERS = ("name", "shape", "datatype", "data", "parameters")
