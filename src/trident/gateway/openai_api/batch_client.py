@@ -29,25 +29,30 @@ class Reply:
     request_id: str
     body: Any
     wait_s: float = 0.0  # before it is worth asking again
+    is_hopeless: bool = False  # a limit that it never fits, or a budget that is spent: waiting does not help
 
 
 class BatchClient:
     """For one batch."""
 
-    def __init__(self, app: ASGIApp, identity: Identity) -> None:
+    def __init__(self, app: ASGIApp, identity: Identity, room: asyncio.Semaphore) -> None:
+        """`room`: for requests of all batches of this process; who waits to ask again takes none of it."""
+
         async def named(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, "trident.identity": identity}, receive, send)
 
         transport = httpx.ASGITransport(named, raise_app_exceptions=False, client=("batch", 0))
+        self._room = room
         self._client = httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=None)  # noqa: S113 - an exchange has its own
 
     async def ask(self, endpoint: str, body: Any) -> Reply:
         """The answer to one line, or the refusal that stays when it is asked again."""
         num_tries = 0
         while True:
-            reply = await self._post(endpoint, body)
+            async with self._room:
+                reply = await self._post(endpoint, body)
             num_tries += reply.status in _FAILED
-            if reply.status not in _BUSY | _FAILED or num_tries == MAX_TRIES:
+            if reply.status not in _BUSY | _FAILED or reply.is_hopeless or num_tries == MAX_TRIES:
                 return reply
             await asyncio.sleep(reply.wait_s)
 
@@ -64,11 +69,12 @@ class BatchClient:
         except orjson.JSONDecodeError:  # it broke off
             error = {"message": "the answer broke off", "type": "server_error", "param": None, "code": None}
             return Reply(500, request_id, {"error": error}, 1.0)
-        return Reply(response.status_code, request_id, answer, _wait_s(response.headers))
+        is_hopeless = response.status_code == 429 and response.headers.get("x-should-retry") == "false"
+        return Reply(response.status_code, request_id, answer, _wait_s(response.headers), is_hopeless)
 
 
 def _wait_s(headers: httpx.Headers) -> float:
-    if headers.get("x-should-retry") == "false":  # a budget, which is new at midnight
+    if headers.get("x-should-retry") == "false":  # a deadline: the engine has much to do
         return _MAX_WAIT_S
     milliseconds = headers.get("retry-after-ms", "1000")
     return min(_MAX_WAIT_S, max(0.1, float(milliseconds) / 1000))

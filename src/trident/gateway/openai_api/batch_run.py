@@ -1,11 +1,8 @@
 """One batch from its file to the files of its answers, however often what runs it is killed.
 
-1. The file is checked as a whole; one that is wrong anywhere is asked nowhere.
-2. Each line is asked once, and goes with its answer into one of two files, `answers` and `failures`, as soon as it has
-   one. A line that is in either when the run begins is passed over.
-3. When every line is in one of them, they become files of the tenant, in the same transaction as the batch's end.
-
-It knows neither HTTP nor which batches there are.
+The file is checked as a whole: one that is wrong anywhere is asked nowhere. Each line goes with its answer into one of
+two files as soon as it has one, and a line that is in either is not asked again. At the end they become files of the
+tenant, in the same transaction as the batch's end. It knows neither HTTP nor which batches there are.
 """
 
 from __future__ import annotations
@@ -16,12 +13,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Row
 
+from trident.errors import TridentError
 from trident.gateway.openai_api.batch_client import Reply
 from trident.gateway.openai_api.batch_input import check_lines, lines_of, read_request
 from trident.gateway.openai_api.batch_store import BatchStore
@@ -29,6 +27,7 @@ from trident.gateway.openai_api.file_store import FileStore, NewFile
 from trident_client.batch_output import AnswerFile
 
 Json = dict[str, Any]
+Ask = Callable[[str, Any], Awaitable[Reply]]  # endpoint and body; gives the answer, or a refusal that stays
 INPUT = "input.jsonl"  # in the folder of a batch, as the next two
 _ANSWERS, _FAILURES = "answers.jsonl", "failures.jsonl"
 _UNASKED = {
@@ -36,14 +35,6 @@ _UNASKED = {
     "expired": "the batch's completion window ended before this request was answered",
     "revoked": "the key that made the batch was revoked before this request was answered",
 }
-
-
-class Ask(Protocol):
-    """Who asks for a line."""
-
-    async def __call__(self, endpoint: str, body: Any) -> Reply:
-        """The answer, or a refusal that stays."""
-        ...
 
 
 class BatchRun:
@@ -58,20 +49,18 @@ class BatchRun:
         store: BatchStore,
         files: FileStore,
         ask: Ask,
-        room: asyncio.Semaphore,
         num_at_once: int,
         max_line_bytes: int,
         beat_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`folder` holds its input; `room`: for lines of all batches of this process; `beat_s`: between two beats."""
+        """`folder` holds its input; `num_at_once`: lines of it; `beat_s`: between two beats."""
         self._row = row
         self._runner = runner
         self._folder = folder
         self._store = store
         self._files = files
         self._ask = ask
-        self._room = room
         self._num_at_once = num_at_once
         self._max_line_bytes = max_line_bytes
         self._beat_s = beat_s
@@ -125,10 +114,16 @@ class BatchRun:
         return True
 
     async def _open(self) -> None:
-        if self._answers is None:
-            self._answers = await asyncio.to_thread(AnswerFile, self._folder / _ANSWERS)
-        if self._failures is None:
-            self._failures = await asyncio.to_thread(AnswerFile, self._folder / _FAILURES)
+        if self._answers is not None:
+            return
+        opening = asyncio.ensure_future(asyncio.to_thread(_open_both, self._folder))
+        try:
+            self._answers, self._failures = await asyncio.shield(opening)
+        except asyncio.CancelledError:  # the thread goes on, and nobody else would close what it opens
+            with contextlib.suppress(TridentError):
+                for file in await opening:
+                    file.close()
+            raise
 
     async def _answer_all(self) -> None:
         with (self._folder / INPUT).open("rb") as file:
@@ -147,8 +142,7 @@ class BatchRun:
     async def _answer_each(self, lines: Iterator[tuple[int, bytes]]) -> None:
         for number, line in lines:
             fields = read_request(line, self._row.endpoint)
-            async with self._room:
-                reply = await self._ask(self._row.endpoint, fields["body"])
+            reply = await self._ask(self._row.endpoint, fields["body"])
             response = {"status_code": reply.status, "request_id": reply.request_id, "body": reply.body}
             self._write(number, line, fields["custom_id"], is_answer=reply.status == 200, response=response)
 
@@ -238,6 +232,15 @@ class BatchRun:
         if self._answers is None or self._failures is None:
             return {}
         return {"completed": len(self._answers), "failed": len(self._failures)}
+
+
+def _open_both(folder: Path) -> tuple[AnswerFile, AnswerFile]:
+    answers = AnswerFile(folder / _ANSWERS)
+    try:
+        return answers, AnswerFile(folder / _FAILURES)
+    except BaseException:
+        answers.close()
+        raise
 
 
 async def _cancel(*tasks: asyncio.Future[Any]) -> None:

@@ -96,9 +96,9 @@ class BatchRunner:
 
     async def _run(self, row: Row[Any]) -> None:
         storage, folder = self._config.storage, work_folder(self._config.server.data, row.id)
-        client = BatchClient(self._app, identity_of_batch(row, PRIORITY))
+        client = BatchClient(self._app, identity_of_batch(row, PRIORITY), self._room)
         run = BatchRun(
-            row, self._name, folder, store=self._store, files=self._files, ask=client.ask, room=self._room,
+            row, self._name, folder, store=self._store, files=self._files, ask=client.ask,
             num_at_once=storage.batch_concurrency,
             max_line_bytes=self._config.server.max_body_bytes, beat_s=self._beat_s,
         )  # fmt: skip

@@ -39,6 +39,13 @@ def response_of(item_id: str) -> str | None:
     return f"resp_{found[1]}" if found else None
 
 
+def referred_ids(given: Any) -> list[str]:
+    """What the references in the field `input` name, whatever else is wrong with it."""
+    items = given if isinstance(given, list) else ()
+    references = [item for item in items if isinstance(item, dict) and _kind(item) == "item_reference"]
+    return [item["id"] for item in references if isinstance(item.get("id"), str)]
+
+
 def read_items(given: Any, response_id: str, resolve: Callable[[str], Json | None]) -> list[Json]:
     """The field `input` as items with ids; `resolve`: the item that a reference names.
 
@@ -92,7 +99,7 @@ def messages_of(instructions: str | None, items: Sequence[Mapping[str, Any]]) ->
 def _item(given: Any, where: str, resolve: Callable[[str], Json | None]) -> Json:
     if not isinstance(given, dict):
         raise _wrong(where, "must be an object", "invalid_type")
-    kind = given.get("type", "message" if "role" in given else "item_reference" if set(given) == {"id"} else None)
+    kind = _kind(given)
     if not isinstance(kind, str) or kind not in _KEYS:
         raise UnsupportedParameterError(
             f"{where}: items of type '{str(kind)[:64]}' are not supported", param=f"{where}.type"
@@ -108,6 +115,10 @@ def _item(given: Any, where: str, resolve: Callable[[str], Json | None]) -> Json
             raise _wrong(f"{where}.id", f"names '{given['id'][:64]}', and there is no such item")
         return found
     return {**_READERS[kind](given, where), **({"id": given["id"]} if isinstance(given.get("id"), str) else {})}
+
+
+def _kind(given: Json) -> Any:
+    return given.get("type", "message" if "role" in given else "item_reference" if set(given) == {"id"} else None)
 
 
 def _message(given: Json, where: str) -> Json:

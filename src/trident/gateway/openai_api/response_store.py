@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from trident.errors import NotFoundError
+from trident.errors import NotFoundError, TridentError
 from trident.gateway.database import Database
 from trident.gateway.openai_api.file_store import DAY_S
 from trident.gateway.openai_api.stored_tables import is_stored_id, responses
@@ -39,6 +40,17 @@ class ResponseStore:
         }
         await self._database.run(lambda connection: connection.execute(insert(responses).values(values)))
 
+    @contextlib.asynccontextmanager
+    async def kept(self, tenant: str, body: Json, items: Sequence[Json], deployment: str) -> AsyncIterator[None]:
+        """Likewise, and gone again when what is done with it fails. Errors as of `add`, before anything is done."""
+        await self.add(tenant, body, items, deployment)
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(TridentError):
+                await self.delete(tenant, body["id"])
+            raise
+
     async def end(self, tenant: str, body: Json) -> None:
         """How a response that was in progress has ended; nothing where it was deleted meanwhile."""
         query = (
@@ -67,6 +79,13 @@ class ResponseStore:
             responses.c.id == response_id, responses.c.tenant == tenant, responses.c.expires_at > self._clock()
         )
         return await self._database.run(lambda connection: connection.execute(query).one_or_none())
+
+    async def find_all(self, tenant: str, response_ids: Collection[str]) -> Sequence[Row[Any]]:
+        """The rows of those that are there, in one query."""
+        query = select(responses).where(
+            responses.c.id.in_(response_ids), responses.c.tenant == tenant, responses.c.expires_at > self._clock()
+        )
+        return await self._database.run(lambda connection: connection.execute(query).all())
 
     async def delete(self, tenant: str, response_id: str) -> None:
         """For ever; those that go on with it keep its words. Errors as of `get`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from trident.errors import InvalidRequestError, NotFoundError, TridentError, UnsupportedParameterError
+from trident.errors import InvalidRequestError, TridentError, UnavailableError, UnsupportedParameterError
 from trident.gateway.asked import Asked
 from trident.gateway.edge.dependencies import gateway_of, identity_of, request_id_of
 from trident.gateway.edge.event_stream import EventStream, unless_gone
@@ -21,8 +22,8 @@ from trident.gateway.openai_api.answering import with_length
 from trident.gateway.openai_api.pages import Order
 from trident.gateway.openai_api.reading import body_in_document, read_object
 from trident.gateway.openai_api.response_body import ResponseBody
+from trident.gateway.openai_api.response_conversation import conversation_of
 from trident.gateway.openai_api.response_events import ResponseEvents, as_delta
-from trident.gateway.openai_api.response_items import read_items, response_of
 from trident.gateway.openai_api.response_request import (
     ResponseRequest,
     in_words_of_responses,
@@ -39,6 +40,8 @@ Json = dict[str, Any]
 router = APIRouter(tags=["OpenAI"])
 Caller = Annotated[Identity, Depends(identity_of("responses"))]
 _CANCEL_S, _LOOK_S = 5.0, 0.05  # how long a cancel may take to be seen, and how often it is looked for
+_MAX_ATTEMPTS = 3  # of an exchange, which gives each an id of its own
+_log = logging.getLogger(__name__)
 
 
 @router.post("/v1/responses", openapi_extra=body_in_document(ResponseBody))
@@ -47,7 +50,7 @@ async def create_response(request: Request, identity: Caller) -> Response:
     asked = read_response(await read_object(request))
     request_id = request_id_of(request)
     response_id = f"resp_{UUID(request_id).hex}"
-    items = await _conversation(request, identity, asked, response_id)
+    items = await conversation_of(_store(request), identity.tenant, asked, response_id)
     chat = read_as_chat(asked, items)
     if asked.body.get("max_output_tokens") is None:
         chat = await with_length(request, identity, asked.model, chat)
@@ -78,7 +81,7 @@ async def count_input_tokens(request: Request, identity: Caller) -> Response:
     body = await read_object(request)
     asked = read_response(body)
     request_id = request_id_of(request)
-    items = await _conversation(request, identity, asked, f"resp_{UUID(request_id).hex}")
+    items = await conversation_of(_store(request), identity.tenant, asked, f"resp_{UUID(request_id).hex}")
     chat = read_as_chat(asked, items)
     gateway = gateway_of(request)
     gateway.router.route_of(asked.model, identity)
@@ -125,8 +128,8 @@ async def cancel_response(request: Request, identity: Caller, response_id: str) 
         raise InvalidRequestError(f"a response that is {row.status} cannot be cancelled", param="response_id")
     if row.status == "in_progress":
         with contextlib.suppress(TridentError, KeyError):  # its server is gone, and so is the response
-            request_id = str(UUID(response_id.removeprefix("resp_")))
-            await gateway_of(request).upstreams[row.deployment].cancel(request_id)
+            client = gateway_of(request).upstreams[row.deployment]
+            await asyncio.gather(*[client.cancel(each) for each in _attempt_ids(response_id)])
         row = await _when_ended(store, identity.tenant, response_id)
     return answer(row.body)
 
@@ -164,15 +167,26 @@ async def _whole(
     events: ResponseEvents,
 ) -> Response:
     async def complete() -> tuple[Delta, Mapping[int, bytes]]:
-        async with exchange:
-            whole = as_delta(await exchange.completion())
+        whole = as_delta(await exchange.completion())
+        await exchange.aclose()  # its place is another's while the names are asked for
         return whole, await _names(request, asked.model, whole)
 
-    events.of(*await unless_gone(request, complete()))
-    events.end()
-    if asked.is_stored:
-        await _store(request).add(identity.tenant, events.response, items, exchange.outcome.deployment)
-    return answer(events.response, exchange.headers())
+    store = _store(request) if asked.is_stored else None
+    async with contextlib.AsyncExitStack() as ending:
+        await unless_gone(request, ending.enter_async_context(exchange))
+        if store is not None:  # a database that is away is an error before there is an answer to lose
+            kept = store.kept(identity.tenant, events.response, items, exchange.outcome.deployment)
+            await ending.enter_async_context(kept)
+        events.of(*await unless_gone(request, complete()))
+        events.end()
+    response = events.response
+    if store is not None:
+        try:
+            await store.end(identity.tenant, response)
+        except UnavailableError as exc:
+            _log.warning("response %s is answered and not stored: %s", response["id"], exc.message)
+            response = {**response, "store": False}
+    return answer(response, exchange.headers())
 
 
 async def _in_events(
@@ -210,36 +224,10 @@ async def _names(request: Request, model: str, delta: Delta) -> Mapping[int, byt
     return await gateway_of(request).text_models.names(model, request_id_of(request), ids) if ids else {}
 
 
-async def _conversation(request: Request, identity: Identity, asked: ResponseRequest, response_id: str) -> list[Json]:
-    """The items of the responses before, and the request's own."""
-    before: list[Json] = []
-    if (previous := asked.previous_response_id) is not None:
-        row = await _store(request).find(identity.tenant, previous)
-        if row is None:
-            raise NotFoundError(
-                f"there is no response '{previous[:64]}'",
-                param="previous_response_id",
-                code="previous_response_not_found",
-            )
-        if row.status == "in_progress":
-            raise InvalidRequestError(
-                f"the response '{row.id}' still runs; wait for its end", param="previous_response_id"
-            )
-        before = [*row.input, *row.body["output"]]
-    referred = await _referred(request, identity, asked.body.get("input"))
-    return [*before, *read_items(asked.body.get("input"), response_id, referred.get)]
-
-
-async def _referred(request: Request, identity: Identity, given: Any) -> dict[str, Json]:
-    """The stored items, by id, that references in the input may name."""
-    ids = {item.get("id") for item in given if isinstance(item, dict)} if isinstance(given, list) else set()
-    owners = {owner for item_id in ids if isinstance(item_id, str) and (owner := response_of(item_id))}
-    found: dict[str, Json] = {}
-    if any(isinstance(item, dict) and item.get("type") == "item_reference" for item in given or ()):
-        for owner in owners:
-            row = await _store(request).find(identity.tenant, owner)
-            found |= {} if row is None else {item["id"]: item for item in (*row.input, *row.body["output"])}
-    return found
+def _attempt_ids(response_id: str) -> list[str]:
+    """Of its requests on deployments, as `Exchange` names them; the row does not say which attempt it was."""
+    request_id = str(UUID(response_id.removeprefix("resp_")))
+    return [request_id, *(f"{request_id}-{number}" for number in range(2, _MAX_ATTEMPTS + 1))]
 
 
 async def _when_ended(store: ResponseStore, tenant: str, response_id: str) -> Any:

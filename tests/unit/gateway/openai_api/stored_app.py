@@ -17,10 +17,6 @@ from trident_client.interface import TRIDENT
 class TalkingUpstreams(ScriptedUpstreams):
     """Scripted deployments that also tell what they take, and end a request by its id."""
 
-    def __init__(self, **scripts):
-        super().__init__(**scripts)
-        self.cancelled = []
-
     def __getitem__(self, name):
         return TalkingClient(name, self)
 
@@ -34,9 +30,6 @@ class TalkingUpstreams(ScriptedUpstreams):
 class TalkingClient(ScriptedClient):
     async def interface(self):
         return TRIDENT
-
-    async def cancel(self, request_id):
-        self._upstreams.cancelled.append(request_id)
 
 
 class KeyIsTenant:
@@ -56,11 +49,12 @@ class KeyIsTenant:
 
 @asynccontextmanager
 async def stored_app(folder, *, storage=None, server=None, **scripts):
-    """The gateway, its upstreams and a function that makes a tenant's HTTP client."""
+    """The gateway and a function that makes a tenant's HTTP client. Deployments besides `main` are its fallbacks."""
+    others = [name for name in scripts if name != "main"]
     values = {
         "server": {"data": str(folder), **(server or {})},
-        "deployments": {"main": {"url": "main:8001"}},
-        "models": {"chat": {"deployments": {"main": 1}, "max_tokens": 64}},
+        "deployments": {name: {"url": f"{name}:8001"} for name in ("main", *others)},
+        "models": {"chat": {"deployments": {"main": 1}, "fallbacks": others, "max_tokens": 64}},
         "storage": {"batch_lease_s": 0.4, **(storage or {})},
     }
     gateway = Gateway(parse_config(values, environ={}))

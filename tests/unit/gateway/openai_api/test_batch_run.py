@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from contextlib import asynccontextmanager
 
@@ -16,11 +17,13 @@ from trident.gateway.database import Database
 from trident.gateway.identity import Identity, Limits
 from trident.gateway.key_table import add_key, revoke_key
 from trident.gateway.keys import ApiKey
+from trident.gateway.openai_api import batch_run
 from trident.gateway.openai_api.batch_client import Reply
 from trident.gateway.openai_api.batch_object import batch_object, identity_of_batch, new_batch_id
 from trident.gateway.openai_api.batch_run import INPUT, BatchRun
 from trident.gateway.openai_api.batch_store import WINDOW_S, BatchStore, LeaseLostError
 from trident.gateway.openai_api.file_store import FileStore
+from trident_client.batch_output import AnswerFile
 
 CHAT = "/v1/chat/completions"
 OWNER = Identity(
@@ -63,7 +66,7 @@ class Bench:
         claimed = await self.store.claim(row, runner)
         await BatchRun(
             claimed, runner, self.folder / row.id, store=self.store, files=self.files, ask=self.ask,
-            room=asyncio.Semaphore(3), num_at_once=3, max_line_bytes=1000, beat_s=beat_s, clock=lambda: self.now,
+            num_at_once=3, max_line_bytes=1000, beat_s=beat_s, clock=lambda: self.now,
         ).run()  # fmt: skip
 
     async def hangs(self, task):
@@ -266,6 +269,33 @@ def test_two_processes_never_write_the_same_answers(tmp_path):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    run(check())
+
+
+def test_a_run_that_is_cancelled_while_it_opens_its_files_lets_the_next_have_them(tmp_path, monkeypatch):
+    """The thread that opens them cannot be cancelled: what it opens is closed."""
+    begun, may_open, opened = threading.Event(), threading.Event(), []
+
+    def open_slowly(path):
+        begun.set()
+        may_open.wait()
+        opened.append(AnswerFile(path))
+        return opened[-1]
+
+    async def check():
+        async with bench_in(tmp_path) as bench:
+            row = await bench.create(3)
+            task = asyncio.ensure_future(bench.run(row))
+            await asyncio.to_thread(begun.wait)
+            task.cancel()
+            await asyncio.sleep(0)
+            may_open.set()
+            await asyncio.gather(task, return_exceptions=True)
+            assert (task.cancelled(), len(opened)) == (True, 2)
+            for file in opened:
+                AnswerFile(file.path).close()
+
+    monkeypatch.setattr(batch_run, "AnswerFile", open_slowly)
     run(check())
 
 
