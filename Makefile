@@ -5,7 +5,7 @@ BUILD_VENV := .venv-build
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-build test-gpu distributed examples soak check docs format serve engine bench lock clean
+.PHONY: help demo test test-served test-pieces test-build test-gpu distributed examples soak check docs format serve engine bench lock clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -31,8 +31,14 @@ engine: $(VENV)/.cpu  ## Build the embedded engine (SmolLM2-135M)
 serve: engine  ## Start Triton on 127.0.0.1 and keep it running
 	$(BIN)/trident serve
 
-test: $(VENV)/.dev engine  ## Run every tier that can run here
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev engine  ## Run every tier that can run here: those with servers and those without side by side
+	$(MAKE) --jobs 2 --output-sync=line test-served test-pieces
+
+test-served:
+	$(BIN)/python -m pytest tests --ignore tests/unit --ignore tests/contract
+
+test-pieces:
+	$(BIN)/python -m pytest tests/unit tests/contract
 
 # Apart, because the quantizers hold transformers and its companions back to older versions.
 $(BUILD_VENV)/.build: pyproject.toml constraints-build.txt

@@ -23,6 +23,7 @@ def main() -> None:
         model=arguments.model,
         messages=[{"role": "user", "content": arguments.question}],
         max_completion_tokens=48,
+        temperature=0,
         stream=True,
         stream_options={"include_usage": True},
     )

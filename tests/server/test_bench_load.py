@@ -67,11 +67,12 @@ def test_a_mistake_is_one_line_before_anything_is_measured(arguments, said):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.soak  # a measurement, which wants a machine of its own
 def test_perf_analyzer_and_our_own_client_agree_within_five_percent(simulated):
     """Same server, same tensors, in turn; medians of three rounds. The engine's own times are most of each latency."""
     ended = bench(
         "perf-analyzer", "--url", simulated.grpc_url, "--concurrency", "4", "--max-tokens", "32",
-        "--warmup-s", "1", "--duration-s", "6", "--repeats", "3", "--json",
+        "--warmup-s", "1", "--duration-s", "9", "--repeats", "3", "--json",
     )  # fmt: skip
     if "cannot download" in ended.stderr or "does not run here" in ended.stderr:
         pytest.skip(ended.stderr.strip().splitlines()[-1])

@@ -18,7 +18,6 @@ from trident_client.interface import TRIDENT
 
 ALL = 10**6
 LONG = {"max_tokens": 4000, "end_id": -1}
-NUM_STREAMS = 512
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +100,8 @@ def test_a_deadline_ends_it_here_and_there(client):
     assert client.generate("Hi", max_tokens=1, request_id="late").num_output_tokens == 1
 
 
-def test_512_streams_at_once_lose_nothing(server, protocol, url):
+@pytest.mark.parametrize("num_streams", [128, pytest.param(512, marks=pytest.mark.soak)])
+def test_many_streams_at_once_lose_nothing(server, protocol, url, num_streams):
     """Each answer is whole: every token is there, and the text is the one that the same prompt gets alone."""
 
     async def one(client, number):
@@ -112,11 +112,11 @@ def test_512_streams_at_once_lose_nothing(server, protocol, url):
     async def ask():
         async with AsyncClient(url, protocol) as client:
             alone = {number: await one(client, number) for number in range(8)}
-            together = await asyncio.gather(*[one(client, number) for number in range(NUM_STREAMS)])
+            together = await asyncio.gather(*[one(client, number) for number in range(num_streams)])
         return alone, together
 
     alone, together = asyncio.run(ask())
-    assert len(together) == NUM_STREAMS
+    assert len(together) == num_streams
     assert all(answer == alone[answer[0]] for answer in together)
     assert {answer[2] for answer in together} == {8}
 

@@ -253,6 +253,7 @@ def test_an_adapter_is_as_strong_as_its_config_says(engine, questions, alone):
     assert engine.answers(adapted(questions, "red_again")) == [alone["red"]]
 
 
+@pytest.mark.soak
 def test_more_adapters_than_fit_take_turns(engine, questions, alone):
     names = ["red", "blue", "red_again", None, "red", "blue"]
     expected = [alone["red" if name == "red_again" else name] for name in names]
@@ -286,7 +287,7 @@ def test_an_adapter_of_another_model_is_refused_when_the_engine_is_loaded(built,
         load(loras={"red": "red"})
 
 
-@pytest.mark.parametrize("kind", ["prompt_lookup", "draft_model"])
+@pytest.mark.parametrize("kind", ["prompt_lookup", pytest.param("draft_model", marks=pytest.mark.soak)])
 def test_speculation_gives_the_model_s_own_tokens_also_when_the_cache_is_full(
     engine, load, built, tmp_path, questions, kind
 ):
@@ -319,6 +320,7 @@ def test_limits_under_which_speculation_goes_wrong_are_refused(load, limits, nam
         load(speculation=PromptLookup(kind="prompt_lookup", num_draft_tokens=3, max_ngram_tokens=3), limits=limits)
 
 
+@pytest.mark.soak
 def test_preempted_sequences_are_counted_and_come_to_the_same_tokens(engine, load, questions):
     expected = engine.answers(*[ask(questions[1], 40) for _ in range(4)])
     small = load(limits={"kv_cache_tokens": 192, "max_seq_tokens": 192})
