@@ -32,7 +32,7 @@ serve: engine  ## Start Triton on 127.0.0.1 and keep it running
 	$(BIN)/trident serve
 
 test: $(VENV)/.dev engine  ## Run every tier that can run here: those with servers and those without side by side
-	$(MAKE) --jobs 2 --output-sync=line test-served test-pieces
+	$(MAKE) --jobs 2 test-served test-pieces
 
 test-served:
 	$(BIN)/python -m pytest tests --ignore tests/unit --ignore tests/contract
