@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from trident_build import build_engine, find_recipe, read_recipe
 
 ROOT = Path(__file__).parents[1]
 
-hypothesis.settings.register_profile("trident", deadline=None)  # a shared machine is slow at times
-hypothesis.settings.load_profile("trident")
+# A shared machine is slow at times. HYPOTHESIS_PROFILE=thorough looks at more examples where a test names no number.
+hypothesis.settings.register_profile("trident", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "trident"))
 
 
 def pytest_report_header() -> str:
