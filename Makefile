@@ -5,7 +5,7 @@ BUILD_VENV := .venv-build
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-served test-pieces test-build test-gpu distributed examples soak check docs format serve engine bench lock clean
+.PHONY: help demo test test-server test-others test-build test-gpu distributed examples soak check docs format serve engine bench lock clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -31,14 +31,14 @@ engine: $(VENV)/.cpu  ## Build the embedded engine (SmolLM2-135M)
 serve: engine  ## Start Triton on 127.0.0.1 and keep it running
 	$(BIN)/trident serve
 
-test: $(VENV)/.dev engine  ## Run every tier that can run here: those with servers and those without side by side
-	$(MAKE) --jobs 2 test-served test-pieces
+test: $(VENV)/.dev engine  ## Run every tier that can run here, in two halves side by side
+	$(MAKE) --jobs 2 test-server test-others
 
-test-served:
-	$(BIN)/python -m pytest tests --ignore tests/unit --ignore tests/contract
+test-server:
+	$(BIN)/python -m pytest tests/server
 
-test-pieces:
-	$(BIN)/python -m pytest tests/unit tests/contract
+test-others:
+	$(BIN)/python -m pytest tests --ignore tests/server
 
 # Apart, because the quantizers hold transformers and its companions back to older versions.
 $(BUILD_VENV)/.build: pyproject.toml constraints-build.txt

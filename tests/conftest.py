@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from trident.errors import ManifestError
+from trident.errors import HostError, ManifestError
 from trident.manifest import find_engine
 from trident.server.ports import free_ports
 from trident.server.running import running_server
@@ -72,4 +72,22 @@ def simulated(deployment, simulated_engine):
     """A running server of it that nobody kills or fills."""
     changes = {"engines": simulated_engine, "engine": "replay-smollm2", **free_ports()}
     with running_server(deployment.model_copy(update=changes)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def embedding_settings(deployment, simulated_engine):
+    """Of a server with the simulated engine and the model that makes embeddings, `all-minilm-l6-v2`."""
+    try:
+        build_engine(read_recipe(find_recipe("all-minilm-l6-v2")), simulated_engine)
+    except HostError as exc:
+        pytest.skip(exc.message)
+    changes = {"engines": simulated_engine, "engine": "replay-smollm2", "embedding": "all-minilm-l6-v2", **free_ports()}
+    return deployment.model_copy(update=changes)
+
+
+@pytest.fixture(scope="session")
+def embedding_server(embedding_settings):
+    """A running server of them that nobody kills."""
+    with running_server(embedding_settings) as running:
         yield running

@@ -94,6 +94,9 @@ class Attempts:
         return task
 
     async def _make_sure(self, endpoint: Endpoint) -> None:
-        """A connection that broke leaves the request running, if the server is still there; it is not to run twice."""
-        if await endpoint.transport.is_live():
+        """A connection that broke leaves the request running, if the server is still there; it is not to run twice.
+
+        Asked twice, because the first question may still go out over the connection that broke.
+        """
+        if await endpoint.transport.is_live() or await endpoint.transport.is_live():
             await self.cancel(endpoint)

@@ -14,10 +14,6 @@ import pytest
 
 from tests.gateway.conftest import deployment_of
 from tests.gateway.running_gateway import running_gateway
-from trident.errors import HostError
-from trident.server.ports import free_ports
-from trident.server.running import running_server
-from trident_build import build_engine, find_recipe, read_recipe
 
 MODEL = "all-minilm-l6-v2"
 GOLDEN = json.loads((Path(__file__).parents[1] / "unit" / "embedding" / "golden.json").read_text())["texts"]
@@ -27,26 +23,18 @@ NUM_TOKENS = sum(golden["num_tokens"] for golden in GOLDEN if golden["text"])
 
 
 @pytest.fixture(scope="module")
-def url(deployment, tmp_path_factory):
+def url(embedding_server, tmp_path_factory):
     """Of a gateway with the models "simulated" and MODEL, a deployment of the latter out of order among its own."""
-    engines = tmp_path_factory.mktemp("engines")
-    try:
-        for name in ("replay-smollm2", MODEL):
-            build_engine(read_recipe(find_recipe(name)), engines)
-    except HostError as exc:
-        pytest.skip(exc.message)
-    changes = {"engines": engines, "engine": "replay-smollm2", "embedding": MODEL, **free_ports()}
-    with running_server(deployment.model_copy(update=changes)) as server:
-        values = {
-            "deployments": {"main": deployment_of(server), "away": {"url": "127.0.0.1:9"}},
-            "models": {
-                "simulated": {"deployments": {"main": 1}},
-                MODEL: {"deployments": {"away": 1}, "fallbacks": ["main"], "operation": "embeddings", "aliases": ["e"]},
-            },
-            "rules": [{"name": "all to the simulated one", "use_model": "simulated"}],
-        }
-        with running_gateway(tmp_path_factory.mktemp("gateway"), values) as running:
-            yield f"{running.url}/v1"
+    values = {
+        "deployments": {"main": deployment_of(embedding_server), "away": {"url": "127.0.0.1:9"}},
+        "models": {
+            "simulated": {"deployments": {"main": 1}},
+            MODEL: {"deployments": {"away": 1}, "fallbacks": ["main"], "operation": "embeddings", "aliases": ["e"]},
+        },
+        "rules": [{"name": "all to the simulated one", "use_model": "simulated"}],
+    }
+    with running_gateway(tmp_path_factory.mktemp("gateway"), values) as running:
+        yield f"{running.url}/v1"
 
 
 @pytest.fixture
@@ -73,12 +61,13 @@ def test_one_text_needs_no_list_and_its_own_dimensions_may_be_named(client):
     assert np.array(answer.data[0].embedding) @ VECTORS[0] > 0.99999
 
 
-def test_as_many_texts_as_openai_takes_come_back_in_their_order(client):
+@pytest.mark.parametrize("num_texts", [300, pytest.param(2048, marks=pytest.mark.soak)])
+def test_up_to_as_many_texts_as_openai_takes_come_back_in_their_order(client, num_texts):
     words = ["river", "boat", "town"]
     alone = np.array([item.embedding for item in client.embeddings.create(model=MODEL, input=words).data])
-    answer = client.embeddings.create(model=MODEL, input=[words[number % 3] for number in range(2048)])
+    answer = client.embeddings.create(model=MODEL, input=[words[number % 3] for number in range(num_texts)])
     found = np.array([item.embedding for item in answer.data])
-    assert np.all((found * alone[[number % 3 for number in range(2048)]]).sum(axis=1) > 0.99999)
+    assert np.all((found * alone[[number % 3 for number in range(num_texts)]]).sum(axis=1) > 0.99999)
 
 
 def test_the_answer_says_where_it_came_from(client):

@@ -7,10 +7,6 @@ import pytest
 
 from tests.gateway.conftest import deployment_of
 from tests.gateway.running_gateway import running_gateway
-from trident.errors import HostError
-from trident.server.ports import free_ports
-from trident.server.running import running_server
-from trident_build import build_engine, find_recipe, read_recipe
 
 MODEL = "all-minilm-l6-v2"
 ASKED = "What is the capital of France? Answer in one word."
@@ -19,30 +15,22 @@ OPPOSITE = "What is not the capital of France? Answer in one word."
 
 
 @pytest.fixture(scope="module")
-def cached(deployment, server, tmp_path_factory):
+def cached(server, embedding_server, tmp_path_factory):
     """A gateway before the embedded model, whose answers end, and a second server's embeddings."""
-    engines = tmp_path_factory.mktemp("engines")
-    try:
-        for name in ("replay-smollm2", MODEL):
-            build_engine(read_recipe(find_recipe(name)), engines)
-    except HostError as exc:
-        pytest.skip(exc.message)
-    changes = {"engines": engines, "engine": "replay-smollm2", "embedding": MODEL, **free_ports()}
-    with running_server(deployment.model_copy(update=changes)) as embeddings:
-        values = {
-            "cache": {
-                "enabled": True,
-                "semantic": {"enabled": True, "model": MODEL, "verify_fraction": 1.0, "timeout_s": 5.0},
-            },
-            "deployments": {"main": deployment_of(server), "vectors": deployment_of(embeddings)},
-            "models": {
-                "smollm2": {"deployments": {"main": 1}},
-                "picky": {"deployments": {"main": 1}, "semantic_threshold": 1.0},
-                MODEL: {"deployments": {"vectors": 1}, "operation": "embeddings"},
-            },
-        }
-        with running_gateway(tmp_path_factory.mktemp("cache"), values) as running:
-            yield running
+    values = {
+        "cache": {
+            "enabled": True,
+            "semantic": {"enabled": True, "model": MODEL, "verify_fraction": 1.0, "timeout_s": 5.0},
+        },
+        "deployments": {"main": deployment_of(server), "vectors": deployment_of(embedding_server)},
+        "models": {
+            "smollm2": {"deployments": {"main": 1}},
+            "picky": {"deployments": {"main": 1}, "semantic_threshold": 1.0},
+            MODEL: {"deployments": {"vectors": 1}, "operation": "embeddings"},
+        },
+    }
+    with running_gateway(tmp_path_factory.mktemp("cache"), values) as running:
+        yield running
 
 
 def ask(cached, question, model="smollm2"):

@@ -14,10 +14,9 @@ import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from trident.errors import HostError, InvalidRequestError, ManifestError, NotFoundError
+from trident.errors import InvalidRequestError, ManifestError, NotFoundError
 from trident.server.ports import free_ports
 from trident.server.running import running_server
-from trident_build import build_engine, find_recipe, read_recipe
 from trident_client import AsyncClient, Client
 
 EMBEDDING = "all-minilm-l6-v2"
@@ -26,28 +25,10 @@ TEXTS = [golden["text"] for golden in GOLDEN]
 VECTORS = np.stack([np.frombuffer(base64.b64decode(golden["vector"]), "<f4") for golden in GOLDEN])
 
 
-@pytest.fixture(scope="module")
-def settings(deployment, tmp_path_factory):
-    """Of a server with both engines."""
-    engines = tmp_path_factory.mktemp("engines")
-    try:
-        for name in ("replay-smollm2", EMBEDDING):
-            build_engine(read_recipe(find_recipe(name)), engines)
-    except HostError as exc:
-        pytest.skip(exc.message)
-    changes = {"engines": engines, "engine": "replay-smollm2", "embedding": EMBEDDING, **free_ports()}
-    return deployment.model_copy(update=changes)
-
-
-@pytest.fixture(scope="module")
-def server(settings):
-    with running_server(settings) as running:
-        yield running
-
-
 @pytest.fixture(params=["grpc", "http"])
-def client(server, request):
-    with Client(server.grpc_url if request.param == "grpc" else server.http_url, request.param) as client:
+def client(embedding_server, request):
+    url = embedding_server.grpc_url if request.param == "grpc" else embedding_server.http_url
+    with Client(url, request.param) as client:
         yield client
 
 
@@ -66,29 +47,29 @@ def test_one_text_is_one_row(client):
     assert client.embed(TEXTS[1]).vectors.shape == (1, 384)
 
 
-def test_the_ensemble_beside_it_answers_as_ever(server):
-    with Client(server.grpc_url) as client:
+def test_the_ensemble_beside_it_answers_as_ever(embedding_server):
+    with Client(embedding_server.grpc_url) as client:
         assert "embedding" in {model.name for model in client.models()}
         assert client.generate("Hello", max_tokens=4).text
 
 
-def test_requests_at_once_get_what_each_would_get_alone(server):
+def test_requests_at_once_get_what_each_would_get_alone(embedding_server):
     """Triton puts them together; whose text is beside whose changes nothing."""
 
     async def ask():
-        async with AsyncClient(server.grpc_url) as client:
+        async with AsyncClient(embedding_server.grpc_url) as client:
             return await asyncio.gather(*[client.embed(TEXTS[number % len(TEXTS)]) for number in range(90)])
 
     for number, found in enumerate(asyncio.run(ask())):
         assert are_same(found.vectors[0], VECTORS[number % len(TEXTS)])
-    with Client(server.grpc_url) as client:
+    with Client(embedding_server.grpc_url) as client:
         statistics = next(model for model in client.models() if model.name == "embedding")
     assert statistics.num_executions < statistics.num_inferences
 
 
-def test_what_is_no_utf_8_is_refused_and_the_others_are_answered(server):
+def test_what_is_no_utf_8_is_refused_and_the_others_are_answered(embedding_server):
     def ask(text: bytes):
-        with tritonclient.grpc.InferenceServerClient(server.grpc_url) as triton:
+        with tritonclient.grpc.InferenceServerClient(embedding_server.grpc_url) as triton:
             array = np.array([[text]], dtype=object)
             tensor = tritonclient.grpc.InferInput("text", array.shape, np_to_triton_dtype(array.dtype))
             tensor.set_data_from_numpy(array)
@@ -104,15 +85,15 @@ def test_what_is_no_utf_8_is_refused_and_the_others_are_answered(server):
         assert "/" not in str(caught.value.message())
 
 
-def test_more_texts_than_one_request_may_carry_are_refused_by_triton(server):
+def test_more_texts_than_one_request_may_carry_are_refused_by_triton(embedding_server):
     body = {"inputs": [{"name": "text", "shape": [9, 1], "datatype": "BYTES", "data": ["x"] * 9}]}
-    answer = httpx.post(f"http://{server.http_url}/v2/models/embedding/infer", json=body)
+    answer = httpx.post(f"http://{embedding_server.http_url}/v2/models/embedding/infer", json=body)
     assert answer.status_code == 400
     assert "batch" in answer.json()["error"]
 
 
-def test_generate_takes_one_text(server):
-    answer = httpx.post(f"http://{server.http_url}/v2/models/embedding/generate", json={"text": TEXTS[1]})
+def test_generate_takes_one_text(embedding_server):
+    answer = httpx.post(f"http://{embedding_server.http_url}/v2/models/embedding/generate", json={"text": TEXTS[1]})
     assert are_same(np.array(answer.json()["embedding"]), VECTORS[1])
 
 
@@ -135,9 +116,9 @@ def test_a_model_that_is_not_there_is_not_found(client):
         ({"engine": EMBEDDING}, "makes embeddings and no text; serve it beside another engine: trident serve --emb"),
     ],
 )
-def test_an_engine_in_the_wrong_place_is_one_line_before_anything_starts(settings, changes, problem):
+def test_an_engine_in_the_wrong_place_is_one_line_before_anything_starts(embedding_settings, changes, problem):
     with (
         pytest.raises(ManifestError, match=problem),
-        running_server(settings.model_copy(update={**changes, **free_ports()})),
+        running_server(embedding_settings.model_copy(update={**changes, **free_ports()})),
     ):
         pass

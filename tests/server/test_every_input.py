@@ -73,7 +73,7 @@ CASES = {
     "reasoning_parser": (CALL, ("BYTES", [b"nobody"])),
     "lora_name": (TEXT, ("BYTES", [b"poet"])),
     "cache_salt": (TEXT, ("BYTES", [b"tenant"])),
-    "timeout_ms": (TEXT | {"max_tokens": ("INT32", [1500]), "end_id": ("INT32", [-1])}, ("INT32", [200])),
+    "timeout_ms": (TEXT | {"max_tokens": ("INT32", [300]), "end_id": ("INT32", [-1])}, ("INT32", [100])),
     "priority": (TEXT, ("INT32", [9])),
     "decoder_text_input": (TEXT, ("BYTES", [b"x"])),
     "prompt_table_extra_id": (TEXT, ("UINT64", [1])),

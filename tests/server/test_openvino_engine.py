@@ -13,15 +13,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from tests.server.openvino_engines import (
-    EXACT,
-    LAYER_SHAPES,
-    copy_engine,
-    lora_weights,
-    write_damped_model,
-    write_lora,
-)
+from tests.server.openvino_engines import CHANGED, EXACT, LORA_RANK, copy_engine, write_damped_model
 from tests.unit.engines.listener import Listener, ask
+from trident.bench.random_lora import LAYER_SHAPES, lora_weights, write_lora
 from trident.engines.base import Sampling
 from trident.engines.load import load_engine
 from trident.engines.openvino_loras import read_loras
@@ -115,10 +109,10 @@ def questions(tokenizer):
 def directory(built, tmp_path_factory):
     """An engine with three adapters, `red_again` being `red` in other numbers, and room for two."""
     directory = tmp_path_factory.mktemp("adapted")
-    red = lora_weights(1)
+    red = lora_weights(1, CHANGED, LORA_RANK)
     halved = {name: array / 2 if "lora_B" in name else array for name, array in red.items()}
     write_lora(directory / "loras" / "red", red)
-    write_lora(directory / "loras" / "blue", lora_weights(2))
+    write_lora(directory / "loras" / "blue", lora_weights(2, CHANGED, LORA_RANK))
     write_lora(directory / "loras" / "red_again", halved, lora_alpha=8, use_rslora=True)  # 8 / sqrt(4), not 8 / 4
     return copy_engine(built, directory, loras={name: f"loras/{name}" for name in LORAS}, max_loras=2)
 
@@ -261,7 +255,7 @@ def test_more_adapters_than_fit_take_turns(engine, questions, alone):
 
 
 def test_an_adapter_may_change_every_part_of_a_layer(built, tmp_path):
-    write_lora(tmp_path / "loras" / "all", lora_weights(1, tuple(LAYER_SHAPES)))
+    write_lora(tmp_path / "loras" / "all", lora_weights(1, LAYER_SHAPES, LORA_RANK))
     directory = copy_engine(built, tmp_path, loras={"all": "loras/all"})
     assert list(read_loras(directory, read_manifest(directory))) == ["all"]
 
@@ -280,7 +274,8 @@ def test_who_waits_for_an_adapter_is_told_apart_from_who_waits_for_a_place(direc
 
 
 def test_an_adapter_of_another_model_is_refused_when_the_engine_is_loaded(built, load, tmp_path):
-    weights = {name.replace("model.layers", "transformer.h"): array for name, array in lora_weights(1).items()}
+    of_ours = lora_weights(1, CHANGED, LORA_RANK)
+    weights = {name.replace("model.layers", "transformer.h"): array for name, array in of_ours.items()}
     write_lora(tmp_path / "red", weights)
     count = len(weights) // 2
     with pytest.raises(ManifestError, match=rf"LoRA adapter 'red' does not fit: .* \({count} of {count} are missing\)"):

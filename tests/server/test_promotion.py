@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -24,30 +25,49 @@ NUM_TOKENS = 40
 WITHIN_S = 60.0
 
 
-@pytest.fixture
-def engines(deployment, tmp_path):
-    """A folder with two versions of the embedded engine, the first of them current."""
+@pytest.fixture(scope="module")
+def add_version(deployment, tmp_path_factory):
+    """Makes one more version of the embedded engine; the first is current."""
     source = find_engine(deployment.engines, deployment.engine)
-    for number in (2, 1):
-        directory = tmp_path / NAME / f"v{number}"
+    engines = tmp_path_factory.mktemp("engines")
+    numbers = itertools.count(1)
+
+    def add():
+        number = next(numbers)
+        directory = engines / NAME / f"v{number}"
         shutil.copytree(source, directory, copy_function=os.link)
         (directory / "manifest.json").unlink()
-        changed = {"name": NAME, "version": f"v{number}", "built_at": f"2026-01-0{number}T00:00:00+00:00"}
+        changed = {"name": NAME, "version": f"v{number}", "built_at": f"2026-01-{number:02}T00:00:00+00:00"}
         write_manifest(directory, read_manifest(source).model_copy(update=changed))
-        promote(directory)
-    return tmp_path
+        return directory
+
+    promote(add())
+    return add
 
 
-@pytest.fixture
-def said():
+@pytest.fixture(scope="module")
+def diary():
     return []
 
 
-@pytest.fixture
-def running(deployment, engines, said):
+@pytest.fixture(scope="module")
+def running(deployment, add_version, diary):
+    engines = add_version().parents[1]
     settings = deployment.model_copy(update={"engines": engines, "engine": NAME, **free_ports()})
-    with running_server(settings, said.append) as server:
+    with running_server(settings, diary.append) as server:
         yield server
+
+
+@pytest.fixture
+def engines(running):
+    return running.settings.engines
+
+
+@pytest.fixture
+def said(diary):
+    """What the server says from now on."""
+    diary.clear()
+    return diary
 
 
 def served(server):
@@ -91,54 +111,70 @@ def load(server):
             thread.join()
 
 
-def test_promote_and_rollback_under_load_lose_nothing(running, engines, said):
+def test_promote_and_rollback_under_load_lose_nothing(running, engines, add_version, said):
     """The model processes stay, and `current` decides who takes what is new."""
     processes = running.model_process_ids()
+    (old,) = served(running)
+    new = add_version()
     with Client(running.grpc_url, retry=Retry(0)) as client, load(running) as (answers, failures):
-        stream = client.stream("1, 2, 3,", max_tokens=600, end_id=-1)
+        stream = client.stream("1, 2, 3,", max_tokens=400, end_id=-1)
         next(stream)
-        promote(engines / NAME / "v2")
-        wait_until(lambda: served(running) == ["v2"])
+        promote(new)
+        wait_until(lambda: served(running) == [new.name])
         num_before = len(answers)
         wait_until(lambda: len(answers) > num_before + 12)
-        assert rollback(engines, NAME).directory.name == "v1"
-        wait_until(lambda: served(running) == ["v1"])
+        assert rollback(engines, NAME).directory.name == old
+        wait_until(lambda: served(running) == [old])
         last = list(stream)[-1]
     assert failures == []
     assert set(answers) == {("length", NUM_TOKENS)}
-    assert (last.finish_reason, last.num_output_tokens) == ("length", 600)
+    assert (last.finish_reason, last.num_output_tokens) == ("length", 400)
     assert running.model_process_ids() == processes
     assert len(said) == 2, said
 
 
-def test_what_is_served_is_not_collected(running, engines):
+def test_what_is_served_is_not_collected(running, engines, add_version):
     """Nor is the current version."""
-    promote(engines / NAME / "v2")
-    wait_until(lambda: served(running) == ["v2"])
-    (engines / NAME / HISTORY).unlink()  # else a rollback could go to v1
-    wait_until(lambda: [v.directory.name for v in collect_garbage(engines, NAME, 0, is_dry_run=True)] == ["v1"])
-    assert [version.directory.name for version in collect_garbage(engines, NAME, 0)] == ["v1"]
-    assert [version.directory.name for version in list_versions(engines, NAME)] == ["v2"]
+    (old,) = served(running)
+    new = add_version()
+    promote(new)
+    wait_until(lambda: served(running) == [new.name])
+    (engines / NAME / HISTORY).unlink()  # else a rollback could go to the old one
+    wait_until(lambda: old in {version.directory.name for version in collect(engines, is_dry_run=True)})
+    collect(engines)
+    assert [version.directory.name for version in list_versions(engines, NAME)] == [new.name]
 
 
-def test_a_damaged_version_is_not_served_and_the_old_one_goes_on(running, engines, said):
-    weights = engines / NAME / "v2" / "openvino_model.xml"
+def collect(engines, *, is_dry_run=False):
+    return collect_garbage(engines, NAME, 0, is_dry_run=is_dry_run)
+
+
+def damage(directory):
+    weights = directory / "openvino_model.xml"
     weights.unlink()
     weights.write_text("<net/>")
-    promote(engines / NAME / "v2")
-    wait_until(lambda: said)
-    assert re.match(r"v2 was promoted and is not served: .*openvino_model\.xml is damaged", said[0])
-    assert served(running) == ["v1"]
-    with Client(running.grpc_url) as client:
-        assert client.generate("x", max_tokens=2, end_id=-1).num_output_tokens == 2
 
 
-def test_a_version_that_openvino_refuses_is_not_served_and_the_old_one_goes_on(running, engines, said):
-    directory = engines / NAME / "v2"
+def misconfigure(directory):
     write_manifest(directory, read_manifest(directory).model_copy(update={"options": {"NO_SUCH_OPTION": "1"}}))
-    promote(directory)
-    wait_until(lambda: said)
-    assert "v2 was promoted and is not served: model tensorrt_llm: OpenVINO cannot load engine" in said[0]
-    assert served(running) == ["v1"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (damage, r": .*openvino_model\.xml is damaged"),
+        (misconfigure, ": model tensorrt_llm: OpenVINO cannot load engine"),
+    ],
+)
+def test_a_version_that_cannot_be_served_is_not_and_the_old_one_goes_on(
+    running, engines, add_version, said, spoil, problem
+):
+    (old,) = served(running)
+    new = add_version()
+    spoil(new)
+    promote(new)
+    wait_until(lambda: any(re.match(f"{new.name} was promoted and is not served{problem}", line) for line in said))
+    assert served(running) == [old]
     with Client(running.grpc_url) as client:
         assert client.generate("x", max_tokens=2, end_id=-1).num_output_tokens == 2
+    assert rollback(engines, NAME).directory.name == old
