@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from trident_build import build_engine, find_recipe, read_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -61,3 +63,33 @@ def test_pipeline_counts_what_every_process_costs(tmp_path):
         assert found[name] > 0
     assert all(value >= 0 for value in stages.values())  # a short run may be less than a tick of the kernel's clock
     assert stages["client"] > 0
+
+
+FEATURES_SMALL = ("--prompt-words", "4", "--context-words", "8", "--max-tokens", "4", "--repeats", "1")
+
+
+def test_features_compares_prompt_lookup_with_plain_decoding(deployment):
+    (found,) = bench("features", "--feature", "prompt-lookup", *FEATURES_SMALL).values()
+    assert found.pop("num_draft_tokens") == 5
+    assert found.keys() == {"repeating", "other"}
+    for figures in found.values():
+        assert figures["ratio"] == pytest.approx(
+            figures["lookup_tokens_per_s"] / figures["plain_tokens_per_s"], rel=0.01
+        )
+        assert 1 <= figures["tokens_per_step"] <= 6
+        assert 0 <= figures["acceptance_rate"] <= 1
+        assert 0 <= figures["equal_fraction"] <= 1
+
+
+@pytest.mark.soak  # two engines and four loads of an adapter
+def test_features_compares_adapters_and_precisions_of_the_cache_too(deployment):
+    found = bench("features", "--feature", "lora", "--feature", "kv-precision", *FEATURES_SMALL)
+    lora, kv = found["lora"], found["kv_precision"]
+    assert lora["c8"].keys() == {
+        "base_tokens_per_s", "adapter_tokens_per_s", "ratio", "base_ttft_p50_ms", "adapter_ttft_p50_ms",
+    }  # fmt: skip
+    assert all(value > 0 for value in [*lora["c1"].values(), *lora["c8"].values(), *kv["c1"].values()])
+    assert lora["first_use_ttft_ms"] > lora["next_use_ttft_ms"] > 0  # the first one waits for the adapter
+    assert lora["base_mib"] > 0
+    assert {"f16_bytes_per_token", "u8_bytes_per_token", "bytes_ratio", "c16", "log_prob_difference"} <= kv.keys()
+    assert 0 <= kv["equal_fraction"] <= 1

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,7 +19,7 @@ from trident.bench.load_figures import NAMES, Limits, LoadFigures, latencies, lo
 from trident.bench.load_report import FORMAT
 from trident.bench.workload import percentile
 from trident.errors import UnavailableError
-from trident_client import AsyncClient
+from trident_client import AsyncClient, Connection
 from trident_client.retry import Retry
 from trident_client.transport import ProtocolName
 
@@ -33,10 +33,11 @@ class Target:
     url: str  # host:port of the protocol
     protocol: ProtocolName
     model: str
+    connection: Connection = field(default_factory=Connection)
 
     def client(self) -> AsyncClient:
         """One that sends nothing twice: a request that was refused has failed."""
-        return AsyncClient(self.url, self.protocol, model=self.model, retry=Retry(0))
+        return AsyncClient(self.url, self.protocol, model=self.model, retry=Retry(0), connection=self.connection)
 
 
 def measure_target(target: Target, *arguments: Any) -> dict[str, Any]:
@@ -80,7 +81,7 @@ async def measure(
     return {
         "format": FORMAT,
         "taken": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "target": dataclasses.asdict(target),
+        "target": {"url": target.url, "protocol": target.protocol, "model": target.model},  # and no credentials
         "requests": {**dataclasses.asdict(requests), "prompt": str(requests.prompt), "answer": str(requests.answer)},
         "limits": dataclasses.asdict(limits),
         "window": dataclasses.asdict(window),

@@ -1,10 +1,11 @@
-"""`trident bench`: figures that anyone can repeat."""
+"""`trident bench`: figures that anyone can repeat. Long because each verb declares its options."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,14 @@ app = typer.Typer(help="Measure, side by side and in turn.", no_args_is_help=Tru
 ENGINE = typer.Option(None, help="Engine: a name, name@version or a path [default: the setting].")
 REPEATS = typer.Option(3, min=1, help="Rounds; the figures are medians.")
 JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+class Feature(str, Enum):
+    """What `trident bench features` measures; typer takes no list of literals."""
+
+    LORA = "lora"
+    PROMPT_LOOKUP = "prompt-lookup"
+    KV_PRECISION = "kv-precision"
 
 
 @app.callback()
@@ -101,6 +110,31 @@ def engine_(
     with own_server(engine) as (directory, server):
         found = asyncio.run(measure(directory, server.grpc_url))
     _show(found, json_output)
+
+
+@app.command()
+def features(
+    engine: str | None = typer.Option(None, help="Engine of SmolLM2-135M: a name or a path [default: the setting]."),
+    feature: list[Feature] = typer.Option(list(Feature), help="What to measure; repeat for several."),
+    prompt_words: int = typer.Option(64, min=1, help="Words (about as many tokens) of each prompt with LoRA."),
+    context_words: int = typer.Option(512, min=1, help="Of each prompt with both precisions of the KV cache."),
+    max_tokens: int = typer.Option(128, min=2, help="Tokens of each completion, at most for prompt lookup."),
+    repeats: int = REPEATS,
+    json_output: bool = JSON,
+) -> None:
+    """What LoRA, prompt lookup and the KV cache's precision change: the OpenVINO engine with and without; no server."""
+    from trident.bench import features as bench
+    from trident.bench.engine_side import Workload
+    from trident.manifest import find_engine
+    from trident.settings import read_settings
+
+    settings = read_settings(engine=engine)
+    workload = Workload(prompt_words, context_words, max_tokens)
+    directory = find_engine(settings.engines, settings.engine)
+    _show(
+        bench.measure(directory, [each.value for each in dict.fromkeys(feature)], workload, repeats, _progress),
+        json_output,
+    )
 
 
 @app.command()

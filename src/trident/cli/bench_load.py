@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from trident.cli.connection import ApiKey, CaFile, CertFile, KeyFile, connection_of
 from trident.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from trident.bench.load_report import Report
     from trident.bench.load_serve import Target
+    from trident_client import Connection
 
 Url = Annotated[str | None, typer.Option(help="host:port of a running server [default: one of its own]")]
 Protocol = Annotated[Literal["grpc", "http"], typer.Option(help="How to talk to it.")]
@@ -34,6 +36,10 @@ def serve(
     protocol: Protocol = "grpc",
     model: Model = "ensemble",
     engine: Engine = None,
+    api_key: ApiKey = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
     concurrency: Annotated[
         list[int] | None, typer.Option(min=1, help="Closed loop: streams at once; repeat for several.")
     ] = None,
@@ -76,7 +82,8 @@ def serve(
     pressures = [Pressure(rate_per_s=each, burstiness=burstiness) for each in rate or ()]
     pressures = pressures or [Pressure(each) for each in concurrency or (1, 8, 32)]
     window = Window(warmup_s, duration_s)
-    with target_of(url, protocol, model, engine) as target:
+    connection = connection_of(api_key, ca_file, cert_file, key_file)
+    with target_of(url, protocol, model, engine, connection) as target:
         report = measure_target(
             target, requests, pressures, window, Limits(ttft_limit_ms, itl_limit_ms), repeats, _progress
         )
@@ -164,20 +171,30 @@ def write_output(report: Report, path: Path) -> None:
 
 
 @contextmanager
-def target_of(url: str | None, protocol: Literal["grpc", "http"], model: str, engine: str | None) -> Iterator[Target]:
+def target_of(
+    url: str | None,
+    protocol: Literal["grpc", "http"],
+    model: str,
+    engine: str | None,
+    connection: Connection | None = None,
+) -> Iterator[Target]:
     """The server at `url`, or one of its own for the time of the `with` block.
 
     Raises:
-        InvalidRequestError: an engine for a server that runs already.
+        InvalidRequestError: an engine for a server that runs already, or credentials for one of its own.
     """
     from trident.bench.load_serve import Target
     from trident.cli.bench import own_server
+    from trident_client import Connection
 
+    plain = Connection()
     if url is not None:
         if engine is not None:
             raise InvalidRequestError(f"--engine {engine} is for a server of its own; leave out --url or --engine")
-        yield Target(url, protocol, model)
+        yield Target(url, protocol, model, connection or plain)
         return
+    if connection not in (None, plain):
+        raise InvalidRequestError("--api-key and the certificates are for a running server; say which with --url")
     with own_server(engine) as (_, server):
         yield Target(server.grpc_url if protocol == "grpc" else server.http_url, protocol, model)
 

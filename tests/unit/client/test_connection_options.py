@@ -1,5 +1,6 @@
 """The verbs that ask a running server reach it in one way: model, API key and certificates, over gRPC and HTTP."""
 
+import json
 import ssl
 import subprocess
 import sys
@@ -66,6 +67,23 @@ def test_a_verb_that_asks_takes_a_model_a_key_and_certificates(server, address, 
     assert result.returncode == 0, result.stderr
     (seen,) = server.requests
     assert (seen["model"], seen["headers"]["authorization"]) == ("other", f"Bearer {KEY}")
+
+
+def test_a_load_is_put_on_over_the_same_connection_and_its_report_keeps_the_key_to_itself(
+    server, address, options, run
+):
+    load = ["--concurrency", "1", "--warmup-s", "0", "--duration-s", "0.2", "--max-tokens", "1", "--repeats", "1"]
+    result = run("bench", "serve", *load, *address, *options, "--json")
+    assert result.returncode == 0, result.stderr
+    assert {seen["headers"]["authorization"] for seen in server.requests} == {f"Bearer {KEY}"}
+    assert set(json.loads(result.stdout)["target"]) == {"url", "protocol", "model"}
+    assert KEY not in result.stdout + result.stderr
+
+
+def test_a_key_for_a_server_that_is_still_to_be_started_is_refused(options, run):
+    result = run("bench", "serve", *options)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "are for a running server; say which with --url" in result.stderr
 
 
 def test_models_are_told_over_the_same_connection(address, options, run):
