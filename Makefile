@@ -73,8 +73,9 @@ examples: $(VENV)/.dev engine  ## The examples of the client, with LangChain and
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,dev,examples]'
 	$(BIN)/python -m pytest tests/server/test_examples.py
 
-soak: $(VENV)/.dev engine  ## The long tests: chaos and memory at full size
+soak: $(VENV)/.dev engine  ## The long tests: chaos and memory at full size, property tests over many more examples
 	$(BIN)/python -m pytest -m soak --timeout 1800
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest tests/unit/text tests/unit/safety --timeout 1800
 
 check: $(VENV)/.dev docs  ## Lint, format, types, import rules, documentation
 	$(BIN)/ruff check

@@ -20,7 +20,7 @@ from trident_build import build_engine, find_recipe, read_recipe
 
 ROOT = Path(__file__).parents[1]
 
-# A shared machine is slow at times. HYPOTHESIS_PROFILE=thorough looks at more examples where a test names no number.
+# A shared machine is slow at times. HYPOTHESIS_PROFILE=thorough looks at more examples (`make soak`).
 hypothesis.settings.register_profile("trident", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=500)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "trident"))

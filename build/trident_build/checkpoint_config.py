@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trident.errors import EngineError
-from trident.manifest import Parallelism, explain_invalid
+from trident.faults import explain_invalid
+from trident.manifest import Parallelism
 from trident_build.checkpoint_formats import FORMATS, KV_ALGORITHMS, Shape
 
 FILE_NAME = "config.json"

@@ -25,8 +25,6 @@ _KV_CACHES = {
     EngineKind.TENSORRT_LLM_PYTORCH: ("fp8",),
     EngineKind.REPLAY: (),
 }
-
-
 _OF_KIND = {
     EngineKind.OPENVINO: OPENVINO,
     EngineKind.OPENVINO_EMBEDDING: EMBEDDING,
@@ -46,8 +44,8 @@ def check_precision(kind: EngineKind, precision: str) -> None:
     if kind is EngineKind.REPLAY:
         raise ValueError(f"a replay engine has no weights; precision must be '{REPLAY}'")
     own = ", or the GGUF file's own" if kind is EngineKind.OPENVINO else ""
-    hint = did_you_mean(precision, known).rstrip("?").replace("; did", ", did")
-    raise ValueError(f"kind '{kind.value}' has {', '.join(known)}{own}{hint and hint + '?'}")
+    hint = did_you_mean(precision, known).replace("; did", ", did")
+    raise ValueError(f"kind '{kind.value}' has {', '.join(known)}{own}{hint}")
 
 
 def check_kv_cache(kind: EngineKind, precision: str | None) -> None:

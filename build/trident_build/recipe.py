@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from typing_extensions import Self
 
 from trident.errors import RecipeError, did_you_mean
+from trident.faults import explain_invalid
 from trident.manifest import (
     EngineKind,
     LoraName,
@@ -23,7 +24,6 @@ from trident.manifest import (
     PromptLookup,
     RequestLimits,
     check_kind_limits,
-    explain_invalid,
 )
 from trident_build.precisions import OPENVINO, check_kv_cache, check_precision
 from trident_build.sources import FolderSource, GgufSource, PypiSource, Source

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from trident.engines.replay_settings import ReplayOptions
 from trident.engines.replay_timing import read_preset
 from trident.errors import RecipeError
-from trident.manifest import explain_invalid
+from trident.faults import explain_invalid
 from trident_build.recipe import Recipe
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trident.errors import HostError, RecipeError
+from trident.faults import explain_invalid
 from trident.manifest import (
     Manifest,
     QuantizationFacts,
-    explain_invalid,
     read_manifest,
     verify_files,
     write_manifest,

@@ -1,4 +1,4 @@
-"""The client's core: everything it can do, in asyncio, over either transport."""
+"""The client's core: everything it can do, in asyncio, over either transport. One class, hence one long file."""
 
 from __future__ import annotations
 

@@ -87,6 +87,9 @@ class Completion:
     others: tuple[Completion, ...] = ()  # the second sequence and those after it, of `num_return_sequences`
 
 
+_SHARED = tuple(each.name for each in fields(Delta) if each.name in {other.name for other in fields(Completion)})
+
+
 def assemble(request_id: str, deltas: Iterable[Delta]) -> Completion:
     """The completion that the deltas of one request, each sequence's in order, make."""
     sequences: dict[int, list[Delta]] = {}
@@ -96,6 +99,14 @@ def assemble(request_id: str, deltas: Iterable[Delta]) -> Completion:
         _joined(request_id, [Delta("")])
     ]
     return replace(first, others=tuple(others)) if others else first
+
+
+def as_deltas(completion: Completion) -> list[Delta]:
+    """A whole answer as one delta for each of its sequences, of which `assemble` makes it again."""
+    return [
+        Delta(sequence_index=index, **{name: getattr(each, name) for name in _SHARED})
+        for index, each in enumerate((completion, *completion.others))
+    ]
 
 
 def _joined(request_id: str, deltas: list[Delta]) -> Completion:

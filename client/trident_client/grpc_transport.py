@@ -1,12 +1,7 @@
-"""gRPC: one bidirectional `ModelStreamInfer` call per request, all calls on one channel.
-
-Triton would give a failed stream a real status if asked (metadata `triton_grpc_error: true`), but release
-24.10 then dies of a segmentation fault at the next request, so it is not asked.
-"""
+"""gRPC: all requests to one server on one channel. A generation is a `GrpcCall`; all else is asked here."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -16,23 +11,16 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from trident.errors import CODES, EngineError, InvalidRequestError, QueueFullError, TridentError, UnavailableError
-from trident_client.completion import Delta
+from trident.errors import TridentError, UnavailableError
 from trident_client.connection import Connection, Tls, is_encrypted, read_pem
 from trident_client.embedding import Embeddings
-from trident_client.failure import closed, cut_off, error_of, error_of_text, not_triton, unreachable
-from trident_client.protobuf_format import is_final, new_decoders, to_delta, to_embeddings, to_message, to_outputs
+from trident_client.failure import not_triton
+from trident_client.grpc_call import GrpcCall, translated
+from trident_client.protobuf_format import to_embeddings, to_message, to_outputs
 from trident_client.request import Request
 from trident_client.transport import SHORT_TIMEOUT_S, Outputs, is_loopback
 
 T = TypeVar("T")
-_END_TIMEOUT_S = 1.0  # a server that does not end a stream after its final response is not waited for
-
-# How gRPC itself, not Triton, words an UNAVAILABLE.
-_CONNECTION = re.compile(
-    r"connect|socket|recvmsg|GOAWAY|DNS|transport|endpoint|broken pipe|watchdog|handshake|stream removed", re.IGNORECASE
-)
-_TOO_LARGE = re.compile(r"message larger than max|larger than max", re.IGNORECASE)
 
 
 class GrpcTransport:
@@ -104,20 +92,22 @@ class GrpcTransport:
             await self._channel.close()
 
     async def _infer(self, request: Request, read: Callable[[Any], T]) -> T:
-        metadata = (*self._metadata, *request.headers)
+        answer = await self._ask("ModelInfer", to_message(request), request.headers, timeout_s=None)
         try:
-            return read(await self._connected().ModelInfer(to_message(request), metadata=metadata))
-        except grpc.aio.AioRpcError as exc:
-            raise translated(exc, self._target, has_begun=False) from exc
-        except grpc.aio.UsageError as exc:
-            raise UnavailableError("the client was closed") from exc
+            return read(answer)
         except ValueError as exc:
             raise not_triton(self._target, str(exc), "gRPC") from exc
 
-    async def _ask(self, method: str, message: Any) -> Any:
+    async def _ask(
+        self,
+        method: str,
+        message: Any,
+        headers: tuple[tuple[str, str], ...] = (),
+        timeout_s: float | None = SHORT_TIMEOUT_S,
+    ) -> Any:
         call = getattr(self._connected(), method)
         try:
-            return await call(message, timeout=SHORT_TIMEOUT_S, metadata=self._metadata)
+            return await call(message, timeout=timeout_s, metadata=(*self._metadata, *headers))
         except grpc.aio.AioRpcError as exc:
             raise translated(exc, self._target, has_begun=False) from exc
         except grpc.aio.UsageError as exc:
@@ -131,109 +121,6 @@ class GrpcTransport:
                 self._channel = grpc.aio.secure_channel(self._target, self._credentials, options=self._options)
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         return self._stub
-
-
-class GrpcCall:
-    """A `Call` over gRPC."""
-
-    def __init__(
-        self,
-        stub: Any,
-        request: Request,
-        target: str,
-        metadata: tuple[tuple[str, str], ...],
-        max_message_bytes: int,
-    ) -> None:
-        self._stub = stub
-        self._request = request
-        self._target = target
-        self._metadata = metadata
-        self._max_message_bytes = max_message_bytes
-        self._call: Any = None
-        self._decoders = new_decoders()
-        self._has_begun = False  # a response has come
-        self._is_final = False  # the last one has
-        self._is_closed = False
-
-    async def read(self) -> Delta | None:
-        """The next delta. What comes for another request, or after a final response, is dropped."""
-        try:
-            if self._call is None:
-                await self._send()
-            while not self._is_final:
-                message = await self._call.read()
-                if message is grpc.aio.EOF:
-                    raise cut_off(self._target, "the stream ended without a final response")
-                if message.error_message:
-                    raise error_of_text(message.error_message, has_begun=self._has_begun)
-                delta = self._delta_in(message.infer_response)
-                if delta is not None:
-                    return delta
-            await self._end()
-        except grpc.aio.AioRpcError as exc:
-            raise translated(exc, self._target, has_begun=self._has_begun) from exc
-        except grpc.aio.UsageError as exc:
-            raise UnavailableError("the client was closed") from exc
-        except asyncio.CancelledError as exc:  # so grpc.aio says in the reader that the call was closed elsewhere
-            if self._is_closed:
-                raise closed() from exc
-            raise
-        return None
-
-    async def close(self) -> None:
-        """Cancel the call if it still runs."""
-        self._is_closed = True
-        if self._call is not None:
-            self._call.cancel()
-
-    async def _send(self) -> None:
-        message = to_message(self._request)
-        if 0 <= self._max_message_bytes < (size := message.ByteSize()):  # grpc.aio says "internal error" to that
-            raise _too_large(f"the request is larger than max_message_bytes ({size} > {self._max_message_bytes})")
-        self._call = self._stub.ModelStreamInfer(metadata=self._metadata)
-        await self._call.write(message)
-        await self._call.done_writing()
-
-    def _delta_in(self, response: Any) -> Delta | None:
-        if response.id and response.id != self._request.id:
-            return None
-        self._has_begun = True
-        self._is_final = is_final(response)
-        try:
-            return to_delta(response, self._decoders, is_last=self._is_final)
-        except ValueError as exc:
-            raise not_triton(self._target, str(exc), "gRPC") from exc
-
-    async def _end(self) -> None:
-        reading = asyncio.create_task(self._read_to_end())  # `asyncio.wait_for` can lose a cancel before Python 3.12
-        try:
-            done, _ = await asyncio.wait([reading], timeout=_END_TIMEOUT_S)
-            if done:
-                reading.result()
-            else:
-                self._call.cancel()
-        finally:
-            reading.cancel()
-
-    async def _read_to_end(self) -> None:
-        while await self._call.read() is not grpc.aio.EOF:
-            pass
-
-
-def translated(exc: Any, target: str, *, has_begun: bool) -> TridentError:
-    """The one place where an error of gRPC becomes one of ours. `has_begun`: a response came before."""
-    status, text = exc.code().name, exc.details() or ""
-    if status == "UNAVAILABLE" and _CONNECTION.search(text):
-        return cut_off(target, text) if has_begun else unreachable(target, text)
-    if status == "RESOURCE_EXHAUSTED" and _TOO_LARGE.search(text):
-        return _too_large(text)
-    among = [leaf for leaf, codes in CODES.items() if codes.grpc == status]
-    default = UnavailableError if QueueFullError in among else among[0] if among else EngineError
-    return error_of(text, among, default)
-
-
-def _too_large(text: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{text}; raise the limit (max_message_bytes here), or send and ask for less")
 
 
 def _options(target: str, connection: Connection) -> tuple[tuple[str, int | str], ...]:

@@ -58,6 +58,12 @@ def metrics_url_of(url: str) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{DEFAULT_PORT}/metrics"
 
 
+def page_url(url: str, scheme: str = "http") -> str:
+    """Of an address as people give it: `scheme` where it has none, and `/metrics` where it has no path."""
+    url = url if "://" in url else f"{scheme}://{url}"
+    return url if urlsplit(url).path not in {"", "/"} else f"{url.rstrip('/')}/metrics"
+
+
 async def read_metrics(url: str, connection: Connection) -> Metrics:
     """GET the page; without a scheme the address is https where `connection` has TLS.
 
@@ -70,16 +76,14 @@ async def read_metrics(url: str, connection: Connection) -> Metrics:
     from trident_client.http_transport import ssl_context  # noqa: PLC0415
     from trident_client.transport import is_loopback  # noqa: PLC0415
 
-    url = url if "://" in url else f"{'https' if connection.tls else 'http'}://{url}"
-    url = url if urlsplit(url).path not in {"", "/"} else f"{url.rstrip('/')}/metrics"
-    origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+    url = page_url(url, "https" if connection.tls else "http")
     headers = dict(connection.all_headers())
     tls = connection.tls or Tls()
     verify = ssl_context(tls) if url.startswith("https:") else False
     extensions = {"sni_hostname": tls.server_name} if tls.server_name else {}
-    is_direct = is_loopback(origin)
+    is_proxied = not is_loopback(url)
     try:
-        async with httpx.AsyncClient(headers=headers, timeout=5.0, verify=verify, trust_env=not is_direct) as client:
+        async with httpx.AsyncClient(headers=headers, timeout=5.0, verify=verify, trust_env=is_proxied) as client:
             response = await client.get(url, extensions=extensions)
     except (httpx.TransportError, httpx.InvalidURL) as exc:
         raise unreachable(url, str(exc) or type(exc).__name__) from exc

@@ -168,6 +168,7 @@ CHAT: dict[str, Reader] = {
     "response_format": _response_format,
     "tools": _nothing,
     "tool_choice": _nothing,
+    "retrieval": _nothing,  # documents to answer from: the gateway's
     "parallel_tool_calls": _flag,
 }
 COMPLETION: dict[str, Reader] = {

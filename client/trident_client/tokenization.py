@@ -39,9 +39,13 @@ def build_tokenize(
     *,
     tools: Sequence[Mapping[str, Any]] | None = None,
     chat_template_kwargs: Mapping[str, Any] | None = None,
+    max_tokens: int = 1,
 ) -> Request:
-    """The request for the ids of a prompt, with the special tokens that the tokenizer adds, or of a chat."""
-    values: dict[str, Any] = {"REQUEST_OUTPUT_LEN": 1}
+    """The request for the ids of a prompt, with the special tokens that the tokenizer adds, or of a chat.
+
+    It is refused as too long where a completion of `max_tokens` would be.
+    """
+    values: dict[str, Any] = {"REQUEST_OUTPUT_LEN": max_tokens}
     if isinstance(prompt, str):
         values["QUERY"] = prompt
     else:

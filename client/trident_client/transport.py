@@ -14,7 +14,7 @@ from trident_client.request import Request
 
 ProtocolName = Literal["grpc", "http"]
 Outputs = Mapping[str, tuple[Any, ...]]  # of a model, by name, row-major; texts as bytes
-_LOOPBACK = re.compile(r"(?:\w+:///?)?(?:localhost|127(?:\.\d+){3}|\[?::1\]?)(?::\d+)?/?", re.IGNORECASE)
+_LOOPBACK = re.compile(r"(?:\w+:///?)?(?:localhost|127(?:\.\d+){3}|\[?::1\]?)(?::\d+)?(?:/.*)?", re.IGNORECASE)
 SHORT_TIMEOUT_S = 5.0  # of everything that is no inference
 
 

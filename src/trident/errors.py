@@ -105,6 +105,10 @@ class RateLimitError(TridentError):
 class QuotaError(TridentError):
     """The day's budget is spent; asking again today does not help."""
 
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s  # until the next budget; None: that will not hold it either
+
 
 class NotFoundError(TridentError):
     """No such model, engine or live request."""

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import reprlib
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from trident.errors import ManifestError, did_you_mean
+from trident.errors import ManifestError
+from trident.faults import explain_invalid
 
 FILE_NAME = "manifest.json"
-_QUOTE = "'"
 CURRENT = "current"  # engines/<name>/current -> the promoted version
 
 
@@ -180,50 +178,6 @@ def sha256_of(path: Path) -> str:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def explain_invalid(exc: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing that is wrong with the input of `model`: the key, why, the value, the nearest valid name."""
-    errors = exc.errors()  # a misspelt key is missing too; how it is spelt helps more
-    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
-    loc = [str(part) for part in first["loc"]]
-    if first["type"] == "json_invalid":
-        return f"not JSON: {first['ctx']['error']}"
-    if first["type"] == "extra_forbidden":
-        return f"unknown key '{'.'.join(loc)}'{did_you_mean(loc[-1], _fields_beside(model, loc))}"
-    where = ".".join(loc) or "the whole"
-    if first["type"] == "missing":
-        return f"{where} is missing"
-    if first["type"] == "union_tag_not_found":
-        return f"{where}.{first['ctx']['discriminator'].strip(_QUOTE)} is missing"
-    if first["type"] == "union_tag_invalid":
-        tag, known = str(first["ctx"]["tag"]), re.findall(r"'([^']+)'", first["ctx"]["expected_tags"])
-        key = first["ctx"]["discriminator"].strip(_QUOTE)
-        return f"{where}.{key} must be {' or '.join(known)}, got {tag!r}{did_you_mean(tag, known)}"
-    given = "" if isinstance(first["input"], (dict, BaseModel)) else f", got {reprlib.repr(first['input'])}"
-    hint = ""
-    if first["type"] in {"enum", "literal_error"}:
-        hint = did_you_mean(str(first["input"]), re.findall(r"'([^']+)'", first["ctx"]["expected"]))
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}{given}{hint}"
-
-
-def _fields_beside(model: type[BaseModel], loc: list[str]) -> list[str]:
-    inner: object = model
-    for part in loc[:-1]:
-        if isinstance(inner, type) and issubclass(inner, BaseModel) and part in inner.model_fields:
-            inner = inner.model_fields[part].annotation
-        else:  # a union, told apart by `kind` or `type`
-            inner = next((one for one in get_args(inner) if part in _tags(one)), None)
-    return list(inner.model_fields) if isinstance(inner, type) and issubclass(inner, BaseModel) else []
-
-
-def _tags(model: object) -> tuple[object, ...]:
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return tuple(
-            tag for name in ("kind", "type") if name in model.model_fields
-            for tag in get_args(model.model_fields[name].annotation)
-        )  # fmt: skip
-    return ()
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -67,7 +67,7 @@ class Settings(BaseModel):
         return "127.0.0.1" if self.host in {"0.0.0.0", "::"} else self.host  # noqa: S104 - compared, not bound
 
 
-GATEWAY_PREFIX = PREFIX + "GATEWAY_"  # the gateway's own settings, read in `trident.gateway.config`
+GATEWAY_PREFIX = PREFIX + "GATEWAY_"  # the gateway's own settings, read in `trident.gateway.config_file`
 EMBEDDING_VARIABLE = "TRIDENT_EMBEDDING_DIRECTORY"
 # Set by `trident serve` for the model processes; not settings of their own.
 INTERNAL_VARIABLES = frozenset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.gateway.browser import browser, open_page, page_faults  # noqa: F401 - fixtures
 from tests.gateway.running_gateway import running_gateway
 
 

@@ -53,15 +53,23 @@ class Postgres:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
+    def pause(self) -> None:
+        """As a machine that hangs: connections stay, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """It goes on where it was."""
+        self._signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """As a crash does: its children notice and end by themselves."""
         if self._process is not None:
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+            children = self._children()
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             for child in children:
                 with suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGKILL)
+                    os.kill(child, signal.SIGKILL)
             time.sleep(0.2)
             (self._data / "postmaster.pid").unlink(missing_ok=True)
 
@@ -71,6 +79,19 @@ class Postgres:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(30)
         shutil.rmtree(self._home)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            for process in (self._process.pid, *self._children()):
+                with suppress(ProcessLookupError):
+                    os.kill(process, number)
+
+    def _children(self) -> list[int]:
+        """One for each connection, and some of its own."""
+        if self._process is None:
+            return []
+        process_id = self._process.pid
+        return [int(each) for each in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()]
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

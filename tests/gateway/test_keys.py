@@ -21,7 +21,7 @@ def keyed(simulated, tmp_path_factory):
     """A gateway that asks for keys."""
     values = {
         "auth": {"required": True, "max_failures_per_minute": 1000},
-        "deployments": {"replay": deployment_of(simulated)},
+        "deployments": {"replay": {**deployment_of(simulated), "isolate_tenants": True}},
         "models": {"simulated": {"deployments": {"replay": 1}}, "second": {"deployments": {"replay": 1}}},
     }
     with running_gateway(tmp_path_factory.mktemp("keyed"), values) as running:
@@ -35,10 +35,10 @@ def trident_keys(running, *arguments):
     return json.loads(result.stdout)
 
 
-def ask(running, key, model="simulated"):
+def ask(running, key, model="simulated", content="Hello"):
     with openai.OpenAI(base_url=f"{running.url}/v1", api_key=key, max_retries=0) as client:
         return client.chat.completions.create(
-            model=model, messages=[{"role": "user", "content": "Hello"}], max_completion_tokens=4
+            model=model, messages=[{"role": "user", "content": content}], max_completion_tokens=4
         )
 
 
@@ -55,6 +55,19 @@ def test_key_opens_what_it_is_made_for(keyed):
     ):
         client.completions.create(model="simulated", prompt="Hello", max_tokens=4)
     assert refusal.value.code == "endpoint_not_allowed"
+
+
+def test_tenants_share_no_prefix_cache(keyed):
+    """What one has asked is found by its own next request, and by nobody else's."""
+    keys = {tenant: trident_keys(keyed, "create", "--tenant", tenant)["key"] for tenant in ("first", "second")}
+    content = "Whether the two of them meet in the cache of prefixes is what this long question is about. " * 20
+
+    def num_cached(tenant):
+        return ask(keyed, keys[tenant], content=content).usage.prompt_tokens_details.cached_tokens
+
+    assert num_cached("first") == 0
+    assert num_cached("first") > 0
+    assert num_cached("second") == 0
 
 
 def test_key_comes_in_any_of_the_three_headers(keyed):

@@ -16,10 +16,12 @@ from trident.gateway.cache.pgvector_store import PgVectors
 from trident.gateway.cache.semantic import SemanticCache
 from trident.gateway.cache.store import Entry, Store
 from trident.gateway.cache.vectors import Item
-from trident.gateway.config import SemanticSettings, parse_config
+from trident.gateway.config import SemanticSettings
+from trident.gateway.config_file import parse_config
 from trident.gateway.database import Database
 from trident.gateway.identity import Identity
 from trident.gateway.router import Router
+from trident.gateway.tenant_salt import TenantSalts
 from trident.gateway.upstreams import Upstreams
 from trident_client.completion import Delta
 
@@ -176,7 +178,8 @@ def test_the_file_s_store_is_the_one_that_is_opened(postgres):
     async def work(one, _):
         await one.add(item("a"))
         config, database = parse_config(values, environ={}), Database(postgres.url)
-        cache = open_cache(config, Router(config), Upstreams(config.deployments), database, lambda _: None)
+        upstreams = Upstreams(config.deployments, TenantSalts(config.server))
+        cache = open_cache(config, Router(config), upstreams, database, lambda _: None)
         try:
             await cache.start()
             return (await cache.semantic.figures())["vectors"], await cache.drop(tenant="t")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.gateway.running_redis import running_redis
 from trident.errors import RateLimitError, SettingsError
 from trident.gateway.identity import Identity, Limits
-from trident.gateway.limiter import Limiter
+from trident.gateway.limiter import Limiter, shares_of
 from trident.gateway.shared_windows import SharedWindows
 from trident.gateway.windows import MemoryWindows
 
@@ -291,5 +291,23 @@ def test_wait_of_redis_is_enough(redis, team):
             except RateLimitError as refusal:
                 wall[0] += math.ceil(refusal.retry_after_s * 1000)
                 await limiter.reserve(who, num_tokens, 0.0)
+
+    with_clock(redis.url, use)
+
+
+def test_a_look_tells_what_all_gateways_took_and_takes_nothing(redis, team):
+    """Of several tenants at once; a place that nobody renewed is free."""
+
+    async def use(windows, wall):
+        limiter = Limiter(windows)
+        who, other = identity(team), identity(f"{team}-other")
+        shares = [*shares_of(who, 0), *shares_of(other, 0)]
+        await limiter.reserve(who, 30, 0.0)
+        for _ in range(2):
+            found = await windows.standings(shares)
+            assert [standing.remaining for standing in found] == [4, 70, 2, 5, 100, 3]
+            assert found[0].reset_s == 60
+        wall[0] += 61_000
+        assert [standing.remaining for standing in await windows.standings(shares[:3])] == [5, 100, 3]
 
     with_clock(redis.url, use)

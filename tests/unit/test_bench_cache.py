@@ -2,6 +2,7 @@
 
 import pytest
 
+from trident.bench import ledger_cost
 from trident.bench.cache import Judged, plot, rates, report
 from trident.errors import HostError
 from trident.gateway.config import SemanticSettings
@@ -50,3 +51,20 @@ def test_the_picture_is_written_as_its_name_says(tmp_path):
     for broken in (tmp_path / "a.nothing", tmp_path / "no" / "a.png"):
         with pytest.raises(HostError, match="cannot write"):
             plot(curve, broken)
+
+
+def test_sentences_of_the_held_out_half_are_told_apart():
+    """Pairs of one sentence resemble each other."""
+    made = [
+        Judged(False, True, 0.9, agrees, "name", frame) for frame, agrees in (("a", True), ("a", True), ("b", False))
+    ]
+    found = report([*JUDGED, *made])
+    assert (found["held_out_frames"]["pairs"], found["held_out_frames"]["frames"]) == (3, 2)
+    assert found["held_out_frames"]["frames_with_false_hits"] == 1
+    assert found["by_kind"]["name"] == pytest.approx(2 / 3)
+
+
+def test_what_the_ledger_costs_is_measured_on_rows_that_arrive():
+    found = ledger_cost.measure(30)
+    assert found["ledger_lost"] == 0
+    assert found["ledger_cpu_us"] > 0

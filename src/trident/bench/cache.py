@@ -29,6 +29,8 @@ class Judged:
     is_held_out: bool
     cosine: float
     agrees: bool  # the second gate
+    kind: str = ""
+    frame: str = ""  # empty: it was written by itself
 
 
 def judge(pairs: Sequence[Pair], engine: Path) -> list[Judged]:
@@ -42,22 +44,34 @@ def judge(pairs: Sequence[Pair], engine: Path) -> list[Judged]:
     encoder = Encoder.of(engine, read_manifest(engine))
     one, other = (encoder.encode([getattr(pair, side) for pair in pairs]).vectors for side in ("one", "other"))
     cosines = (one * other).sum(axis=1)
-    return [
-        Judged(pair.is_paraphrase, pair.half == "held_out", float(cosine), not disagreement(pair.one, pair.other))
-        for pair, cosine in zip(pairs, cosines, strict=True)
-    ]
+    return [_judged(pair, float(cosine)) for pair, cosine in zip(pairs, cosines, strict=True)]
+
+
+def _judged(pair: Pair, cosine: float) -> Judged:
+    agrees = not disagreement(pair.one, pair.other)
+    return Judged(pair.is_paraphrase, pair.half == "held_out", cosine, agrees, pair.kind, pair.frame)
 
 
 def report(judged: Sequence[Judged]) -> dict[str, Any]:
-    """The figures at the gateway's own threshold, of the threshold alone too, of the held-out half, and the curve."""
+    """The figures at the gateway's own threshold, of the threshold alone too, of parts of the set, and the curve.
+
+    `held_out_frames`: of pairs out of sentences that the gate was not mended by; pairs of one sentence resemble each
+    other, so the sentences with any false hit are counted too. `by_kind`: false hits of all kinds.
+    """
     threshold = SemanticSettings().threshold
     held_out = [each for each in judged if each.is_held_out]
+    kinds = sorted({each.kind for each in judged if not each.is_paraphrase})
     return {
         "pairs": len(judged),
         "threshold": threshold,
         **rates(judged, threshold, is_gated=True),
         "threshold_only": rates(judged, threshold, is_gated=False),
         "held_out": rates(held_out, threshold, is_gated=True),
+        "held_out_frames": _of_frames([each for each in held_out if each.frame], threshold),
+        "by_kind": {
+            kind: rates([each for each in judged if each.kind == kind], threshold, is_gated=True)["false_hit_rate"]
+            for kind in kinds
+        },
         "curve": {
             f"{each:.2f}": {
                 "both_gates": rates(judged, each, is_gated=True),
@@ -65,6 +79,18 @@ def report(judged: Sequence[Judged]) -> dict[str, Any]:
             }
             for each in _THRESHOLDS
         },
+    }
+
+
+def _of_frames(judged: Sequence[Judged], threshold: float) -> dict[str, float]:
+    hits = [each for each in judged if each.agrees and each.cosine >= threshold]
+    found = rates(judged, threshold, is_gated=True)
+    return {
+        "pairs": len(judged),
+        "frames": len({each.frame for each in judged}),
+        "frames_with_false_hits": len({each.frame for each in hits}),
+        **{name: value for name, value in found.items() if name.startswith("false_hit_rate")},
+        "threshold_only_false_hit_rate": rates(judged, threshold, is_gated=False)["false_hit_rate"],
     }
 
 

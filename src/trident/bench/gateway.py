@@ -36,6 +36,7 @@ from trident_client.request import build_request
 from trident_client.sampling import Sampling
 
 _LATENCY_TOKENS = 4
+_WARM_LATENCIES = 5
 _PAUSE_S = 0.05  # between two requests of which the latency is measured
 
 
@@ -94,21 +95,7 @@ def measure(
                 processes[LITELLM] = stack.enter_context(started_litellm(litellm, server, folder))
             except TridentError as exc:
                 left_out[LITELLM] = exc.message
-        rounds: dict[str, list[Round]] = {"direct": [], **{name: [] for name in processes}}
-        other_cores = []
-        for repeat in range(-1, repeats):
-            given = dataclasses.replace(workload, seed=workload.seed + 1 + repeat)
-            if repeat < 0:
-                given = dataclasses.replace(given, max_tokens=min(50, given.max_tokens))
-            found, others = _round(server, processes, given, num_latencies if repeat >= 0 else 5, left_out)
-            if repeat < 0:
-                continue
-            other_cores.append(others)
-            for name, each in found.items():
-                rounds[name].append(each)
-            rates = ", ".join(f"{name} {each.tokens_per_s:.0f}" for name, each in found.items())
-            first = ", ".join(f"{name} {each.ttft_ms:.1f}" for name, each in found.items())
-            report(f"round {repeat + 1}: tokens/s: {rates}; TTFT ms: {first}")
+        rounds, other_cores = _rounds(server, processes, workload, num_latencies, repeats, left_out, report)
     for name, reason in left_out.items():
         report(f"{name} is left out: {reason}")
     sides = {
@@ -117,9 +104,35 @@ def measure(
     gateway = sides.pop(GATEWAY)
     return {
         **dataclasses.asdict(gateway),
-        "other_cores": statistics.median(other_cores),  # taken by everything else on this machine
+        "other_cores": other_cores,  # taken by everything else on this machine
         **{name: dataclasses.asdict(side) for name, side in sides.items()},
     }
+
+
+def _rounds(
+    server: Server,
+    processes: Mapping[str, PeerProcess],
+    workload: Workload,
+    num_latencies: int,
+    repeats: int,
+    left_out: dict[str, str],
+    report: Callable[[str], None],
+) -> tuple[dict[str, list[Round]], float]:
+    """Of each way, and the median of the cores that everything else took; the first round is short and not counted."""
+    warm_up = dataclasses.replace(workload, max_tokens=min(50, workload.max_tokens))
+    _round(server, processes, warm_up, _WARM_LATENCIES, left_out)
+    rounds: dict[str, list[Round]] = {name: [] for name in ("direct", *processes)}
+    other_cores = []
+    for repeat in range(1, repeats + 1):
+        given = dataclasses.replace(workload, seed=workload.seed + repeat)
+        found, others = _round(server, processes, given, num_latencies, left_out)
+        other_cores.append(others)
+        for name, each in found.items():
+            rounds[name].append(each)
+        rates = ", ".join(f"{name} {each.tokens_per_s:.0f}" for name, each in found.items())
+        first = ", ".join(f"{name} {each.ttft_ms:.1f}" for name, each in found.items())
+        report(f"round {repeat}: tokens/s: {rates}; TTFT ms: {first}")
+    return rounds, statistics.median(other_cores)
 
 
 def _round(

@@ -30,6 +30,7 @@ from trident.cli import (
     models,
     plan,
     prompts,
+    rag,
     repository,
     route,
     serve,
@@ -78,6 +79,7 @@ app.command("gateway")(gateway.gateway)
 app.add_typer(route.app, name="route")
 app.add_typer(keys.app, name="keys")
 app.command("usage")(usage.usage)
+app.add_typer(rag.app, name="rag")
 app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("batch")(batch.batch)

@@ -195,6 +195,9 @@ def gateway(
     _show({"streams": streams, **found}, json_output)
 
 
+_LEDGER_REQUESTS = 20_000
+
+
 @app.command()
 def cache(
     engine: str | None = ENGINE,
@@ -203,9 +206,9 @@ def cache(
     plot: Path | None = typer.Option(None, dir_okay=False, help="Recall and false hits as a picture: PNG or SVG."),
     json_output: bool = JSON,
 ) -> None:
-    """The semantic cache: its wrong and right answers on the labelled pairs, beside a threshold alone; time of hits."""
+    """Caches and ledger: wrong and right answers on the labelled pairs, beside a threshold alone; time of hits; CPU."""
     from trident.bench import cache as bench
-    from trident.bench import cache_hits
+    from trident.bench import cache_hits, ledger_cost
     from trident.bench.semantic_pairs import read_pairs
     from trident.manifest import find_engine
     from trident.settings import read_settings
@@ -217,7 +220,9 @@ def cache(
         _progress(f"written: {plot}")
     if requests:
         with own_server(engine, str(directory)) as (_, server):
-            found = {**cache_hits.measure(server, requests, _progress), **found}
+            hits = cache_hits.measure(server, requests, _progress)
+        _progress(f"{_LEDGER_REQUESTS} requests into the ledger")
+        found = {**hits, **ledger_cost.measure(_LEDGER_REQUESTS), **found}
     if not json_output:
         del found["curve"]
     _show(found, json_output)

@@ -21,6 +21,8 @@ CaFile = Annotated[
 ]
 CertFile = Annotated[Path | None, typer.Option(help="PEM of the client's own certificate, with --key-file")]
 KeyFile = Annotated[Path | None, typer.Option(help="PEM of its key")]
+GatewayFile = Annotated[Path, typer.Option("--config", help="the gateway's file; see docs/gateway.md")]
+GATEWAY_FILE = Path("gateway.toml")
 
 
 def connect(url: str | None, protocol: Literal["grpc", "http"], model: str, connection: Connection) -> Client:

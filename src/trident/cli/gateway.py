@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trident.cli.connection import GATEWAY_FILE
+
 if TYPE_CHECKING:
     from trident.gateway.config import GatewayConfig
 
@@ -26,14 +28,18 @@ def gateway(
 ) -> None:
     """Serve OpenAI's API and KServe v2 in front of Triton servers."""
     from trident.errors import SettingsError
-    from trident.gateway.config import read_config
+    from trident.gateway.config_file import read_config
 
     if config is not None and triton is not None:
         raise SettingsError("--config and --triton exclude each other; a file names its servers itself")
-    path = None if triton is not None else config or Path("gateway.toml")
-    if config is None and path is not None and not path.exists():
-        raise SettingsError("there is no gateway.toml here; give --config FILE, or --triton host:port for one server")
-    settings = _of_one_server(triton) if triton is not None else read_config(path or Path())
+    path: Path | None = None
+    if triton is not None:
+        settings = _of_one_server(triton)
+    else:
+        path = config or GATEWAY_FILE
+        if config is None and not path.exists():
+            raise SettingsError(f"there is no {path} here; give --config FILE, or --triton host:port for one server")
+        settings = read_config(path)
     if check:
         print(f"{path or triton}: right; {len(settings.models)} models, {len(settings.deployments)} deployments")
         print(f"next: trident gateway --config {path}" if path else f"next: trident gateway --triton {triton}")
@@ -47,7 +53,7 @@ def gateway(
 
 def _of_one_server(address: str) -> GatewayConfig:
     from trident.errors import SettingsError
-    from trident.gateway.config import parse_config
+    from trident.gateway.config_file import parse_config
 
     settings = parse_config(
         {

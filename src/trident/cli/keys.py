@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from trident.cli.connection import GATEWAY_FILE, GatewayFile
 from trident.cli.key_options import check_name, endpoints_of, limits_of, models_of, moment_of, public_part_of
 from trident.cli.table import print_table
 
@@ -24,13 +25,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The gateway's API keys.", no_args_is_help=True)
 
 T = TypeVar("T")
-Config = Annotated[Path, typer.Option("--config", help="The gateway's file; see docs/gateway.md.")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 KeyPrefix = Annotated[
     str, typer.Argument(metavar="PREFIX", help="public part of the key, as `trident keys list` shows it")
 ]
-
-_DEFAULT_CONFIG = Path("gateway.toml")
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class _Opened:
 @app.command()
 def create(
     *,
-    config: Config = _DEFAULT_CONFIG,
+    config: GatewayFile = GATEWAY_FILE,
     tenant: Annotated[str, typer.Option("--tenant", help="the team that it belongs to")] = "default",
     name: Annotated[str, typer.Option("--name", help="what people call it")] = "",
     models: Annotated[str | None, typer.Option("--models", help="a,b: only these may be asked")] = None,
@@ -92,7 +90,7 @@ def create(
 @app.command("list")
 def list_(
     *,
-    config: Config = _DEFAULT_CONFIG,
+    config: GatewayFile = GATEWAY_FILE,
     tenant: Annotated[str | None, typer.Option("--tenant", help="of this one only")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +109,7 @@ def list_(
 
 
 @app.command()
-def revoke(prefix: KeyPrefix, *, config: Config = _DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def revoke(prefix: KeyPrefix, *, config: GatewayFile = GATEWAY_FILE, as_json: AsJson = False) -> None:
     """Stop a key for ever; running gateways refuse it within five seconds."""
     from trident.gateway.key_table import revoke_key
 
@@ -128,7 +126,7 @@ def revoke(prefix: KeyPrefix, *, config: Config = _DEFAULT_CONFIG, as_json: AsJs
 def rotate(
     prefix: KeyPrefix,
     *,
-    config: Config = _DEFAULT_CONFIG,
+    config: GatewayFile = GATEWAY_FILE,
     grace: Annotated[
         str, typer.Option("--grace", help="how long the old secret goes on: 24h, 30m; 0s: not at all")
     ] = "24h",
@@ -150,7 +148,7 @@ def rotate(
 
 
 def _with_database(path: Path, function: Callable[[_Opened], Awaitable[T]]) -> T:
-    from trident.gateway.config import read_config
+    from trident.gateway.config_file import read_config
     from trident.gateway.database import Database, database_url
     from trident.gateway.keys import read_pepper
 

@@ -9,21 +9,22 @@ from typing import Any
 
 import typer
 
-from trident.cli.connection import ApiKey, connection_of
+from trident.cli.connection import GATEWAY_FILE, ApiKey, GatewayFile
+from trident.cli.gateway_request import GATEWAY_URL, GatewayUrl, ask_gateway
 from trident.cli.table import print_table
 
 app = typer.Typer(
     help="Where the gateway sends requests and why, and how its deployments compare.", no_args_is_help=True
 )
 
-_CONTRAST = ("error_rate", "ttft_ms", "latency_ms", "cost_per_request", "win_rate")
+_CONTRAST = ("error_rate", "ttft_ms", "latency_ms", "price_per_request", "cost_per_request", "win_rate")
 _SHADOW = ("equal_rate", "win_rate", "added_latency_ms", "added_chars")
 
 
 @app.command()
 def explain(
     model: str = typer.Option(..., "--model", help="The model as a client calls it."),
-    config: Path = typer.Option(Path("gateway.toml"), "--config", help="The gateway's file."),
+    config: GatewayFile = GATEWAY_FILE,
     url: str | None = typer.Option(None, "--url", help="A running gateway, for its live state, in place of the file."),
     api_key: ApiKey = None,
     prompt: str = typer.Option("", "--prompt", help="The user's message."),
@@ -41,26 +42,30 @@ def explain(
         "model": model, "prompt": prompt, "operation": operation, "tools": tools, "tenant": tenant, "groups": group,
         "key": key, "user": user, "conversation": conversation,
     }  # fmt: skip
-    found = _ask(url, api_key, "route/explain", question) if url else _explain_offline(config, question)
+    found = ask_gateway(url, api_key, "/admin/route/explain", question) if url else _explain_offline(config, question)
     print(json.dumps(found, indent=2) if as_json else _as_text(found))
 
 
 @app.command()
 def report(
     model: str = typer.Argument(..., help="The model."),
-    url: str = typer.Option("http://127.0.0.1:8080", "--url", help="The running gateway."),
+    url: GatewayUrl = GATEWAY_URL,
     api_key: ApiKey = None,
+    since: str | None = typer.Option(None, "--since", help="First day, as 2026-11-01 (UTC).", show_default="all"),
     as_json: bool = typer.Option(False, "--json", help="As JSON, with everything."),
 ) -> None:
-    """Compare a model's deployments by what came of their requests, with 95 % confidence intervals."""
+    """Compare a model's deployments, each with what runs there now, by the ledger; 95 % confidence intervals."""
     from urllib.parse import quote
 
-    found = _ask(url, api_key, f"routes/{quote(model)}/report", None)
+    from trident.gateway.ledger.usage import read_day
+
+    begin = 0.0 if since is None else read_day(since)
+    found = ask_gateway(url, api_key, f"/admin/routes/{quote(model)}/report?since={begin:.0f}")
     if as_json:
         print(json.dumps(found, indent=2))
         return
     print_table(
-        ["deployment", "requests", "errors", "TTFT ms", "p95", "latency ms", "p95", "cost", "feedback"],
+        ["deployment", "requests", "errors", "TTFT ms", "p95", "latency ms", "p95", "price", "cost", "feedback"],
         [_arm_row(arm) for arm in found["arms"]],
     )
     for contrast in found["contrasts"]:
@@ -78,7 +83,7 @@ def _explain_offline(config: Path, question: Mapping[str, Any]) -> dict[str, Any
     from pydantic import ValidationError
 
     from trident.errors import SettingsError
-    from trident.gateway.config import read_config
+    from trident.gateway.config_file import read_config
     from trident.gateway.explanation import Question, explained
     from trident.gateway.router import Router
 
@@ -95,37 +100,6 @@ def _explain_offline(config: Path, question: Mapping[str, Any]) -> dict[str, Any
         return asyncio.run(explained(router, asked))
     finally:
         router.close()
-
-
-def _ask(url: str, api_key: str | None, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-    """GET, or POST with a body.
-
-    Raises:
-        UnavailableError: nobody answers there.
-        InvalidRequestError: the gateway refuses it.
-        SettingsError: the key's file cannot be read.
-    """
-    import httpx
-
-    from trident.errors import InvalidRequestError, UnavailableError
-    from trident_client.transport import is_loopback
-
-    headers = dict(connection_of(api_key, None, None, None).all_headers())
-    url = url if "://" in url else f"http://{url}"
-    try:
-        with httpx.Client(headers=headers, timeout=30.0, trust_env=not is_loopback(url)) as client:
-            address = f"{url.rstrip('/')}/admin/{path}"
-            answer = client.get(address) if body is None else client.post(address, json=body)
-    except (httpx.TransportError, httpx.InvalidURL) as exc:
-        raise UnavailableError(f"no answer from {url} ({exc}); is `trident gateway` running there?") from exc
-    if answer.status_code != httpx.codes.OK:
-        try:
-            reason = answer.json()["error"]["message"]
-        except (ValueError, KeyError, TypeError):
-            reason = "is it a gateway?"
-        raise InvalidRequestError(f"{url} answers {answer.status_code}: {reason}")
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 def _as_text(found: Mapping[str, Any]) -> str:
@@ -154,6 +128,7 @@ def _arm_row(arm: Mapping[str, Any]) -> Sequence[str]:
         _figure(arm["ttft_ms"]["p95"]),
         _figure(arm["latency_ms"]["mean"]),
         _figure(arm["latency_ms"]["p95"]),
+        _figure(arm["price_per_request"]),
         _figure(arm["cost_per_request"]),
         _figure(arm["feedback"]),
     )

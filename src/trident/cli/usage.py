@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import typer
 
+from trident.cli.connection import GATEWAY_FILE, GatewayFile
+
 
 def usage(
-    config: Path = typer.Option(Path("gateway.toml"), "--config", help="The gateway's file, which names the database."),
+    config: GatewayFile = GATEWAY_FILE,
     by: list[str] = typer.Option(
         ["tenant", "model"], "--by", help="What a row is of: tenant, key, model, deployment, version, api, day."
     ),
@@ -24,8 +25,8 @@ def usage(
     import time
 
     from trident.cli.table import print_table
-    from trident.gateway.config import read_config
-    from trident.gateway.database import Database, database_url
+    from trident.gateway.config_file import read_config
+    from trident.gateway.database import LONG_S, Database, database_url
     from trident.gateway.ledger import usage as sums
 
     dimensions = [sums.read_dimension(name) for name in by]
@@ -36,7 +37,7 @@ def usage(
         database = Database(database_url(read_config(config).server))
         await database.start()
         try:
-            return await database.run(lambda connection: sums.usage(connection, dimensions, begin, end, tenant))
+            return await database.run(lambda connection: sums.usage(connection, dimensions, begin, end, tenant), LONG_S)
         finally:
             await database.close()
 

@@ -3,7 +3,7 @@
 One thread takes in what each step brought while the engine already works on the next; the threads of `delivery` send.
 The first token of a stream leaves at once, and so does every other as long as sending is cheap beside the engine. When
 it is not (many streams, short steps), the tokens of several steps leave in one response, and as soon as a token has
-waited for the deployment's bound, a thread that is free sends it.
+waited for the deployment's bound, a thread that is free sends it. One lock guards it all, hence one long file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The engine model's inputs, as sent, to typed requests: every value checked, none ignored.
 
 `capabilities.py` says what an engine of this kind takes, `conflicts.py` what does not go together; both refuse by name.
+Long because all inputs are read here, each by its own rule.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trident.engines.replay_timing import Timing
 from trident.errors import ManifestError
-from trident.manifest import explain_invalid
+from trident.faults import explain_invalid
 
 if sys.version_info >= (3, 11):
     import tomllib

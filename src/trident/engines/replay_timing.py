@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trident.errors import RecipeError, did_you_mean
-from trident.manifest import explain_invalid
+from trident.faults import explain_invalid
 
 if sys.version_info >= (3, 11):
     import tomllib

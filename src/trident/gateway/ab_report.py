@@ -1,12 +1,15 @@
 """An A/B report of one model: what its deployments did, how sure that is, and how each compares with the first.
 
-Pure arithmetic on `route_statistics`. A difference whose interval holds 0 is none that these requests could show.
+Pure arithmetic on the facts that `ledger/ab_facts.py` reads. A difference whose interval holds 0 is none that these
+requests could show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from trident.gateway.intervals import (
     Estimate,
@@ -18,9 +21,45 @@ from trident.gateway.intervals import (
     share_difference,
     superiority,
 )
-from trident.gateway.route_statistics import Arm, ShadowArm
 
 _MS = 1000.0
+
+
+def _none() -> Values:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """The facts of one deployment under one model's name; values are samples, float64[n]."""
+
+    num_requests: int = 0  # that it was asked, those that it could not answer among them
+    num_errors: int = 0  # its own failures
+    num_cancelled: int = 0  # by clients
+    num_input_tokens: int = 0
+    num_output_tokens: int = 0
+    total_price: float = 0.0  # by tokens
+    total_cost: float = 0.0  # by engine seconds
+    ttft_s: Values = field(default_factory=_none)
+    latency_s: Values = field(default_factory=_none)  # of answers that came to their end, as the next two
+    price: Values = field(default_factory=_none)
+    cost: Values = field(default_factory=_none)
+    num_feedback: int = 0
+    feedback: Values = field(default_factory=_none)  # 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowArm:
+    """Likewise, of one deployment as the shadow of another."""
+
+    num_compared: int = 0
+    num_equal: int = 0
+    num_failed: int = 0
+    num_left_out: int = 0  # because too many ran, or it was not there
+    num_won: int = 0
+    num_lost: int = 0
+    added_latency_s: Values = field(default_factory=_none)  # beyond the real answer's
+    added_chars: Values = field(default_factory=_none)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +85,9 @@ class ArmReport:
     latency_ms: Spread
     num_input_tokens: int
     num_output_tokens: int
-    total_cost: float
+    total_price: float  # by tokens: what tenants owe
+    price_per_request: Estimate | None
+    total_cost: float  # by engine seconds: what it cost to serve
     cost_per_request: Estimate | None
     num_feedback: int
     feedback: Estimate | None  # mean score, 0 to 1
@@ -61,6 +102,7 @@ class Contrast:
     error_rate: Estimate | None
     ttft_ms: Estimate | None
     latency_ms: Estimate | None
+    price_per_request: Estimate | None
     cost_per_request: Estimate | None
     win_rate: Estimate | None  # by feedback; 0.5: neither is better
 
@@ -116,14 +158,16 @@ def _arm(name: str, version: str, arm: Arm) -> ArmReport:
         arm.num_errors,
         arm.num_cancelled,
         share(arm.num_errors, arm.num_requests),
-        _spread(arm.ttft_s.values()),
-        _spread(arm.latency_s.values()),
+        _spread(arm.ttft_s),
+        _spread(arm.latency_s),
         arm.num_input_tokens,
         arm.num_output_tokens,
+        arm.total_price,
+        mean(arm.price),
         arm.total_cost,
-        mean(arm.cost.values()),
-        arm.feedback.num_added,
-        mean(arm.feedback.values()),
+        mean(arm.cost),
+        arm.num_feedback,
+        mean(arm.feedback),
     )
 
 
@@ -137,10 +181,11 @@ def _contrast(name: str, arm: Arm, baseline: str, base: Arm) -> Contrast:
         name,
         baseline,
         share_difference((base.num_errors, base.num_requests), (arm.num_errors, arm.num_requests)),
-        mean_difference(base.ttft_s.values() * _MS, arm.ttft_s.values() * _MS),
-        mean_difference(base.latency_s.values() * _MS, arm.latency_s.values() * _MS),
-        mean_difference(base.cost.values(), arm.cost.values()),
-        superiority(base.feedback.values(), arm.feedback.values()),
+        mean_difference(base.ttft_s * _MS, arm.ttft_s * _MS),
+        mean_difference(base.latency_s * _MS, arm.latency_s * _MS),
+        mean_difference(base.price, arm.price),
+        mean_difference(base.cost, arm.cost),
+        superiority(base.feedback, arm.feedback),
     )
 
 
@@ -153,6 +198,6 @@ def _shadow(real: str, name: str, arm: ShadowArm) -> ShadowReport:
         arm.num_failed,
         share(arm.num_equal, arm.num_compared),
         share(arm.num_won, arm.num_won + arm.num_lost),
-        mean(arm.added_latency_s.values() * _MS),
-        mean(arm.added_chars.values()),
+        mean(arm.added_latency_s * _MS),
+        mean(arm.added_chars),
     )

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from trident import __version__
-from trident.gateway import routing_api
+from trident.gateway import overview_api, routing_api
 from trident.gateway.cache import cache_api
 from trident.gateway.config import Server
 from trident.gateway.edge import health
@@ -26,7 +26,10 @@ from trident.gateway.kserve_api.grpc_server import start_grpc_server
 from trident.gateway.kserve_api.kserve import Kserve
 from trident.gateway.ledger import feedback_api, usage_api
 from trident.gateway.openai_api import batches, chat, completions, embeddings, files, models, responses, tokens
+from trident.gateway.overview.reading import OverviewReader
+from trident.gateway.pages import pages_api
 from trident.gateway.reload import ConfigFile
+from trident.gateway.retrieval import collections_api
 
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig  # from FastAPI 0.165 on; older ones, for Python 3.10, make no spans
@@ -45,6 +48,11 @@ _TELEMETRY: TelemetryConfig = {
     "exclude": lambda scope: scope["path"] in PROBES,
 }
 _FORM_BYTES = 64 << 10  # of a form around its file, whose own size its reader bounds
+# A request is held against every route before its own, so the busiest come first.
+_APIS = (
+    *(chat, completions, health, routing_api, overview_api, usage_api, cache_api, feedback_api, collections_api),
+    *(endpoints, plain_generate, embeddings, models, tokens, responses, files, batches),
+)
 
 
 def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastAPI:
@@ -52,33 +60,10 @@ def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastA
     readiness = health.Readiness(gateway)
     kserve = Kserve(gateway, readiness.reason_against)
 
-    @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
-        try:
-            await gateway.start()
-            gateway.stored.start(app)
-            grpc_port = gateway.config.server.grpc_port
-            grpc_server = None if grpc_port is None else await start_grpc_server(kserve, grpc_port)
-        except Exception as exc:
-            gateway.start_failure = exc
-            raise
-        grpc_end = None if grpc_server is None else asyncio.create_task(_stop_with_http(grpc_server, gateway))
-        follower = None if config_file is None else asyncio.create_task(config_file.follow())
-        try:
-            yield
-        finally:
-            if follower is not None:
-                follower.cancel()
-            gateway.has_stopped_accepting.set()
-            if grpc_end is not None:
-                await grpc_end
-            await gateway.stored.close()
-            await gateway.close()
-
     app = FastAPI(
         title="Trident gateway",
         version=__version__,
-        lifespan=life,
+        lifespan=lambda app: _life(app, gateway, kserve, config_file),
         middleware=_layers(gateway),
         responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
         redirect_slashes=False,
@@ -89,17 +74,37 @@ def create_app(gateway: Gateway, config_file: ConfigFile | None = None) -> FastA
     app.state.gateway = gateway
     app.state.readiness = readiness
     app.state.kserve = kserve
+    app.state.overview = OverviewReader(gateway, readiness.reason_against)
     add_error_handlers(app)
-    for module in (chat, completions):  # a request is held against every route before its own
-        app.include_router(module.router)
-    app.include_router(health.router)
-    app.include_router(routing_api.router)
-    app.include_router(usage_api.router)
-    app.include_router(cache_api.router)
-    app.include_router(feedback_api.router)
-    for module in (endpoints, plain_generate, embeddings, models, tokens, responses, files, batches):
-        app.include_router(module.router)
+    for api in _APIS:
+        app.include_router(api.router)
+    if gateway.config.server.pages:
+        app.include_router(pages_api.create_router())
     return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI, gateway: Gateway, kserve: Kserve, config_file: ConfigFile | None) -> AsyncIterator[None]:
+    try:
+        await gateway.start()
+        gateway.stored.start(app)
+        grpc_port = gateway.config.server.grpc_port
+        grpc_server = None if grpc_port is None else await start_grpc_server(kserve, grpc_port)
+    except Exception as exc:
+        gateway.start_failure = exc
+        raise
+    grpc_end = None if grpc_server is None else asyncio.create_task(_stop_with_http(grpc_server, gateway))
+    follower = None if config_file is None else asyncio.create_task(config_file.follow())
+    try:
+        yield
+    finally:
+        if follower is not None:
+            follower.cancel()
+        gateway.has_stopped_accepting.set()
+        if grpc_end is not None:
+            await grpc_end
+        await gateway.stored.close()
+        await gateway.close()
 
 
 async def _stop_with_http(grpc_server: grpc.aio.Server, gateway: Gateway) -> None:

@@ -38,6 +38,7 @@ class Asked:
     conversation: str = ""
     cache: CacheWish = "default"
     cache_tags: frozenset[str] = frozenset()  # by which the answer can be forgotten
+    retrieval: str = ""  # the passages of documents in the prompt: which, of which version of a collection
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,11 @@ class Outcome:
     engine_s: float = 0.0  # its share of the time of the deployments that were asked
     cache: str = ""  # "exact", "shared" or "semantic" where a cache answered
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def model(self) -> str:
+        """The route that was taken; before one was, as the client calls it."""
+        return self.asked.model if self.decision is None else self.decision.model
 
     @property
     def num_retries(self) -> int:

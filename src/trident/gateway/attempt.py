@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from dataclasses import replace
 
 from trident.errors import (
-    AuthenticationError,
     ConfigurationError,
     EngineError,
     InvalidRequestError,
-    NotFoundError,
-    PermissionDeniedError,
     QueueFullError,
     TridentError,
     UnavailableError,
 )
 from trident.gateway.asked import Asked
 from trident.gateway.deployment_state import Place
-from trident.gateway.upstreams import Upstreams, without_insides
+from trident.gateway.upstream_errors import as_told
+from trident.gateway.upstreams import Upstreams
 from trident_client.async_client import AsyncClient
 from trident_client.completion import Delta
 from trident_client.sampling import Sampling
 from trident_client.stream import AsyncStream
 
-# What a deployment says that is wrongly set up: nothing that the client did, or can do anything about.
-_MISCONFIGURED = (NotFoundError, AuthenticationError, PermissionDeniedError, ConfigurationError)
+# How engines and the client begin to say it; what stands later in a message may be the words of who asks.
+_NO_SALT = re.compile(r"cache_salt\b|model '[^']*' takes no cache_salt\b")
 
 
 class Attempt:
@@ -38,6 +37,7 @@ class Attempt:
         self._stream: AsyncStream | None = None
         self._has_begun = False
         self._is_over = False
+        self._is_salted = False  # by the gateway, not by the client
 
     async def open(self, upstreams: Upstreams, asked: Asked, timeout_s: float) -> None:
         """Make the request; the first `read` sends it.
@@ -48,7 +48,9 @@ class Attempt:
         self._upstreams = upstreams
         try:
             client = upstreams[self.deployment]
-            sampling = await _with_priority(asked, client)
+            sampling = upstreams.sampling_at(self.deployment, asked)
+            self._is_salted = sampling is not asked.sampling
+            sampling = await _with_priority(asked, sampling, client)
             self._stream = client.stream(asked.prompt, sampling, request_id=asked.request_id, timeout_s=timeout_s)
         except TridentError as exc:
             raise self._judged(exc)  # noqa: B904 - the same one, or it has this as its cause
@@ -97,24 +99,23 @@ class Attempt:
 
     def _judged(self, error: TridentError) -> TridentError:
         """What the error is for the client; the breaker hears of it too."""
-        if isinstance(error, _MISCONFIGURED):
-            told = UnavailableError(f"deployment {self.deployment}: {error.message}")
-            told.__cause__ = error
-            error = told
-        if isinstance(error, (UnavailableError, EngineError)):
+        if self._is_salted and isinstance(error, InvalidRequestError) and _NO_SALT.match(error.message):
+            error = ConfigurationError(f"it cannot isolate tenants, as the file says it does: {error.message}")
+        told = as_told(error, self.deployment)
+        if isinstance(told, (UnavailableError, EngineError)):
             self._place.failed()
             if self._upstreams is not None and self._stream is not None:  # the engine may not know
                 self._upstreams.cancel_soon(self.deployment, self._stream.request_id)
-        elif isinstance(error, (InvalidRequestError, QueueFullError)):  # as a server answers that is well
+        elif isinstance(told, (InvalidRequestError, QueueFullError)):  # as a server answers that is well
             self._place.answered()
-        return without_insides(error) if isinstance(error, InvalidRequestError) else error
+        return told
 
 
-async def _with_priority(asked: Asked, client: AsyncClient) -> Sampling:
+async def _with_priority(asked: Asked, sampling: Sampling, client: AsyncClient) -> Sampling:
     """With the priority of who asks, where the model takes one."""
     priority = asked.identity.priority
     if priority is not None:
         with contextlib.suppress(TridentError):  # which the request itself will meet
             if (await client.interface()).input_of("priority") is not None:
-                return replace(asked.sampling, priority=priority)
-    return asked.sampling
+                return replace(sampling, priority=priority)
+    return sampling

@@ -46,9 +46,6 @@ class Authenticator:
         if self._tokens is not None:
             await self._tokens.start()
 
-    async def close(self) -> None:
-        """Nothing is open."""
-
     def update(self, config: GatewayConfig) -> None:
         """The file was rewritten: tenants and limits follow."""
         self._config = config
@@ -95,20 +92,21 @@ class Authenticator:
     async def _identity_of(self, credential: str) -> Identity:
         if self._tokens is not None and self._is_token(credential):
             claims = await self._tokens.claims_of(credential)
-            return self._identity(claims.tenant, claims.subject, claims.models, claims.endpoints, None)
+            return self.identity(claims.tenant, claims.subject, claims.models, claims.endpoints)
         if self._keys is None:
             raise RuntimeError("the authenticator was not started")
         key = await self._keys.key_of(credential)
-        return self._identity(key.tenant, key.prefix, key.models, key.endpoints, key.limits)
+        return self.identity(key.tenant, key.prefix, key.models, key.endpoints, key.limits)
 
-    def _identity(
+    def identity(
         self,
         tenant: str,
         key_id: str,
-        models: frozenset[str] | None,
-        endpoints: frozenset[str] | None,
-        limits: Limits | None,
+        models: frozenset[str] | None = None,
+        endpoints: frozenset[str] | None = None,
+        limits: Limits | None = None,
     ) -> Identity:
+        """With what the file says of the tenant. `limits`: the key's own; None: the file's for keys without."""
         of_tenant = self._config.tenants.get(tenant)
         return Identity(
             tenant,
@@ -125,7 +123,7 @@ class Authenticator:
         return tenant.limits if tenant is not None and "limits" in tenant.model_fields_set else self._config.limits
 
     def _anonymous(self) -> Identity:
-        return self._identity(ANONYMOUS.tenant, ANONYMOUS.key_id, None, None, Limits())
+        return self.identity(ANONYMOUS.tenant, ANONYMOUS.key_id, limits=Limits())
 
 
 def credential_of(headers: Mapping[str, str], is_required: bool = True) -> str | None:

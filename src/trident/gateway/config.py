@@ -1,29 +1,20 @@
 """The gateway's one file, typed: where it listens, what it stands before, who may ask, how it routes.
 
-`trident gateway --config gateway.toml`; a `TRIDENT_GATEWAY_<NAME>` variable sets a key of `[server]`. An unknown key is
-an error with the nearest known name. The parts that a rewrite of the file changes while it runs are `tenants`,
-`deployments`, `models` and `rules`.
+How it is read: `config_file.py`. The parts that a rewrite of the file changes while it runs are `tenants`,
+`deployments`, `models` and `rules`. Long because it is one table after the other.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trident.errors import SettingsError, did_you_mean
+from trident.errors import did_you_mean
 from trident.gateway.identity import Limits
-from trident.gateway.routing_rules import BreakerLimits, Condition, ModelRoute, Price, Rule
-from trident.settings import GATEWAY_PREFIX
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore] # only there below Python 3.11
+from trident.gateway.retrieval.settings import CollectionSettings
+from trident.gateway.routing_rules import BreakerLimits, ModelRoute, Rule
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +44,7 @@ class Server(BaseModel):
     )
     body_timeout_s: float = Field(30.0, gt=0, description="until a request's headers and body are complete")
     idle_timeout_s: float = Field(20.0, gt=0, description="of a connection between two requests")
+    stream_idle_s: float = Field(300.0, gt=0, description="of a gRPC stream or connection on which nothing is asked")
     write_timeout_s: float = Field(60.0, gt=0, description="for a client that does not read its stream")
     request_timeout_s: float = Field(600.0, gt=0, description="longest time a request may take")
     max_connections: int = Field(8192, ge=1, description="open at once, in each worker")
@@ -64,6 +56,7 @@ class Server(BaseModel):
     redis: str | None = Field(None, description="redis:// URL; limits are shared by several gateways through it")
     pepper_file: Path | None = Field(None, description="secret that keys are hashed with; made in `data` when unset")
     json_logs: bool = Field(True, description="a JSON object a line; plain text otherwise")
+    pages: bool = Field(True, description="the chat at / and the operator's page at /operator")
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Server:
@@ -116,6 +109,10 @@ class Storage(BaseModel):
     max_tenant_bytes: int = Field(
         10 << 30, ge=1, description="of all files of a tenant; answers of batches come on top"
     )
+    max_tenant_files: int = Field(10_000, ge=1, description="that a tenant keeps; likewise")
+    max_tenant_responses: int = Field(200_000, ge=1, description="that a tenant keeps")
+    max_tenant_response_bytes: int = Field(10 << 30, ge=1, description="of all of them, their inputs included")
+    max_tenant_batches: int = Field(50, ge=1, description="of a tenant that have not ended")
     batch_concurrency: int = Field(8, ge=1, le=1024, description="lines of batches that run at once, in each worker")
     max_batches: int = Field(4, ge=1, le=64, description="batches that run at once, in each worker; others wait")
     batch_lease_s: float = Field(
@@ -191,6 +188,9 @@ class Deployment(BaseModel):
     api_key_file: Path | None = None
     max_concurrent: int | None = Field(None, ge=1, description="requests at once; more go elsewhere")
     max_model_len: int | None = Field(None, ge=2, description="tokens of prompt and completion; told by /tokenize")
+    isolate_tenants: bool = Field(
+        False, description="each tenant has its own part of the prefix cache; the engine must take `cache_salt`"
+    )
     price_per_s: float | None = Field(None, ge=0, description="of the machine, in the currency of the prices")
     breaker: BreakerLimits = Field(BreakerLimits(), description="when it is left alone because it fails")
 
@@ -207,6 +207,7 @@ class GatewayConfig(BaseModel):
     server: Server = Server()
     auth: Auth = Auth()
     cache: CacheSettings = CacheSettings()
+    collections: CollectionSettings = CollectionSettings()
     ledger: LedgerSettings = LedgerSettings()
     storage: Storage = Storage()
     limits: Limits = Field(Limits(), description="of a key and of a tenant that have none of their own")
@@ -251,78 +252,20 @@ class GatewayConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _documents_can_be_embedded(self) -> GatewayConfig:
+        name = self.collections.model
+        route = self.models.get(name)
+        if name and (route is None or route.operation != "embeddings"):
+            raise ValueError(f"collections.model: '{name}' is no model with operation = 'embeddings'")
+        for model_name, model in self.models.items():
+            if model.retrieval is not None and not name:
+                raise ValueError(f"models.{model_name}.retrieval: it needs an embedding model; set collections.model")
+        return self
+
+    @model_validator(mode="after")
     def _workers_share_limits(self) -> GatewayConfig:
         limits = (self.limits, *(tenant.limits for tenant in self.tenants.values()))
         has_limits = self.auth.required or any(each != Limits() for each in limits)
         if self.server.workers > 1 and self.server.redis is None and has_limits:
             raise ValueError("server.workers: several workers share limits through redis alone; set server.redis, or 1")
         return self
-
-
-def read_config(path: Path, environ: Mapping[str, str] | None = None) -> GatewayConfig:
-    """The file, with `TRIDENT_GATEWAY_*` over its `[server]`.
-
-    Raises:
-        SettingsError: it cannot be read, or says something wrong; names the key and the nearest known one.
-    """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise SettingsError(f"cannot read {path}: {exc}") from exc
-    return parse_config(values, path.name, environ)
-
-
-def parse_config(
-    values: Mapping[str, Any], source: str = "the configuration", environ: Mapping[str, str] | None = None
-) -> GatewayConfig:
-    """Likewise, of what a file holds; `source`: its name in messages."""
-    server = dict(values.get("server", {}))
-    for variable, value in (os.environ if environ is None else environ).items():
-        if variable.startswith(GATEWAY_PREFIX):
-            name = variable.removeprefix(GATEWAY_PREFIX).lower()
-            if name not in Server.model_fields:
-                known = [GATEWAY_PREFIX + field.upper() for field in Server.model_fields]
-                raise SettingsError(f"unknown environment variable {variable}{did_you_mean(variable, known)}")
-            server[name] = tuple(value.split(",")) if name in {"cors_origins", "trusted_proxies"} else value
-    try:
-        return GatewayConfig.model_validate({**values, "server": server})
-    except ValidationError as exc:
-        raise SettingsError(f"{source}: {_first_fault(exc)}") from exc
-
-
-def _first_fault(exc: ValidationError) -> str:
-    faults = exc.errors()  # a misspelt key is also one that is missing; the misspelling says more
-    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"unknown key '{where}'{did_you_mean(str(first['loc'][-1]), _siblings(first['loc']))}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
-
-
-def _siblings(loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that were possible where an unknown one stands."""
-    found: list[str] = []
-    pending: list[type[BaseModel]] = [GatewayConfig]
-    models: dict[str, type[BaseModel]] = {
-        "server": Server,
-        "auth": Auth,
-        "storage": Storage,
-        "cache": CacheSettings,
-        "semantic": SemanticSettings,
-        "jwt": Jwt,
-        "limits": Limits,
-        "tenants": Tenant,
-        "deployments": Deployment,
-        "models": ModelRoute,
-        "rules": Rule,
-        "when": Condition,
-        "price": Price,
-        "breaker": BreakerLimits,
-    }
-    for part in loc[:-1]:
-        if part in models:
-            pending = [models[str(part)]]
-    for model in pending:
-        found += list(model.model_fields)
-    return found

@@ -1,7 +1,8 @@
 """The gateway's SQL: one engine, every call in a thread and in a transaction of its own; sqlite or PostgreSQL.
 
 Tables are declared on `metadata` beside the code that reads them; a database gets them from `migrations/versions` only.
-It knows no table.
+No call waits for ever: statements have a time, connections too, and a server that hangs holds only the threads that
+are this one's own, until then. It knows no table.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, MetaData, create_engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, exc, make_url
 
 from trident.errors import SettingsError, UnavailableError
+from trident.gateway.patience import within
 
 if TYPE_CHECKING:
     from trident.gateway.config import Server
@@ -22,8 +25,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 metadata = MetaData()
 
+TIMEOUT_S = 10.0  # of a statement
+LONG_S = 120.0  # of one that reads or deletes much
+_MIGRATION_S = 300.0
+_GRACE_S = 5.0  # after which a server that does not keep the time itself is left
+_NUM_THREADS = 8  # and connections, of a process
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_BUSY_TIMEOUT_MS = 10_000  # how long a writer of sqlite waits for another
 _MIGRATION_LOCK = 0x7472_6964  # of PostgreSQL; any number that nothing else uses
 
 
@@ -35,23 +42,22 @@ def database_url(server: Server) -> str:
 class Database:
     """One per process. `start` before the first `run`."""
 
-    def __init__(self, url: str) -> None:
-        """Opens nothing yet.
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
+        """Opens nothing yet. `timeout_s`: of a statement, where a call does not say another.
 
         Raises:
             SettingsError: not a URL of a database, or its driver is not installed.
         """
+        self._timeout_s = timeout_s
         try:
             self._url = make_url(url)
-            self._engine = create_engine(self._url, pool_pre_ping=True)
+            self._is_sqlite = self._url.get_backend_name() == "sqlite"
+            if self._is_sqlite and self._url.database in {None, "", ":memory:"}:
+                raise SettingsError("server.database: sqlite in memory is one database a thread; name a file")
+            self._engine = self._engine_of(timeout_s)
         except (exc.ArgumentError, ImportError) as error:
             raise SettingsError(f"server.database: {error}") from error
-        self._is_sqlite = self._url.get_backend_name() == "sqlite"
-        if self._is_sqlite:
-            if self._url.database in {None, "", ":memory:"}:
-                raise SettingsError("server.database: sqlite in memory is one database a thread; name a file")
-            event.listen(self._engine, "connect", _prepare_sqlite)
-            event.listen(self._engine, "begin", _begin_immediate)
+        self._threads = ThreadPoolExecutor(_NUM_THREADS, "database")
 
     async def start(self) -> None:
         """Make the database where there is none, and bring its tables to this version's.
@@ -65,26 +71,57 @@ class Database:
             reason = str(error).splitlines()[0]
             raise SettingsError(f"cannot open the database {self._url.render_as_string()}: {reason}") from error
 
-    async def run(self, fn: Callable[[Connection], T]) -> T:
+    async def run(self, fn: Callable[[Connection], T], timeout_s: float | None = None) -> T:
         """`fn` in a thread, in one transaction: committed when it returns, rolled back when it raises.
 
         A caller that is cancelled leaves it running to its end.
 
+        Args:
+            fn: it may be called and its caller told that it was not: what it does has to bear being done again.
+            timeout_s: of each statement; all of it, the wait for a thread included, takes little longer.
+
         Raises:
-            UnavailableError: the database does not answer.
+            UnavailableError: the database does not answer, or not in time.
         """
+        statement_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            return await asyncio.to_thread(self._run, fn)
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+            return await within(self._in_thread(fn, statement_s), statement_s + 2 * _GRACE_S)
+        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, asyncio.TimeoutError) as error:
             raise UnavailableError("the gateway's database does not answer; ask again later") from error
 
     async def close(self) -> None:
         """Close its connections; a later `run` opens new ones."""
         await asyncio.to_thread(self._engine.dispose)
 
-    def _run(self, fn: Callable[[Connection], T]) -> T:
+    async def _in_thread(self, fn: Callable[[Connection], T], statement_s: float) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, fn, statement_s)
+
+    def _run(self, fn: Callable[[Connection], T], statement_s: float) -> T:
         with self._engine.begin() as connection:
-            return fn(connection)
+            if statement_s == self._timeout_s or self._is_sqlite:
+                return fn(connection)
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(1000 * statement_s)}")
+            if self._url.get_driver_name() != "psycopg":
+                return fn(connection)
+            from trident.gateway.bounded_postgres import patience_of  # noqa: PLC0415 - the driver is an extra
+
+            with patience_of(connection, statement_s + _GRACE_S):
+                return fn(connection)
+
+    def _engine_of(self, statement_s: float) -> Engine:
+        if self._is_sqlite:
+            engine = create_engine(self._url, pool_size=_NUM_THREADS, max_overflow=0)
+            event.listen(engine, "connect", _sqlite_preparation(statement_s))
+            event.listen(engine, "begin", _begin_immediate)
+            return engine
+        engine = create_engine(self._url, pool_pre_ping=True, pool_size=_NUM_THREADS, max_overflow=0)
+        if self._url.get_driver_name() == "psycopg":
+            from trident.gateway.bounded_postgres import bound  # noqa: PLC0415 - the driver is an extra
+
+            bound(engine, statement_s + _GRACE_S)
+        if self._url.get_backend_name() == "postgresql":
+            event.listen(engine, "connect", _postgres_preparation(statement_s))
+        return engine
 
     def _migrate(self) -> None:
         from alembic import command  # noqa: PLC0415 - at the start only
@@ -95,11 +132,15 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
-        with self._engine.begin() as connection:
-            if not self._is_sqlite:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "heads")
+        engine = self._engine_of(_MIGRATION_S)  # of its own: others migrate, or an index takes its time
+        try:
+            with engine.begin() as connection:
+                if not self._is_sqlite:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+                config.attributes["connection"] = connection
+                command.upgrade(config, "heads")
+        finally:
+            engine.dispose()
 
 
 def _make_private(path: Path) -> None:
@@ -108,10 +149,28 @@ def _make_private(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # the driver begins no transactions of its own, which leave DDL outside
-    for pragma in (f"busy_timeout={_BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+def _sqlite_preparation(timeout_s: float) -> Callable[[Any, Any], None]:
+    """`timeout_s`: that a writer waits for another."""
+    busy = f"busy_timeout={round(1000 * timeout_s)}"
+
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver begins no transactions of its own, which leave DDL outside
+        for pragma in (busy, "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return prepare
+
+
+def _postgres_preparation(timeout_s: float) -> Callable[[Any, Any], None]:
+    """By a statement, because poolers such as PgBouncer take no such option when a connection begins."""
+
+    def prepare(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"SET statement_timeout = {round(1000 * timeout_s)}")
+        cursor.close()
+        connection.commit()
+
+    return prepare
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -32,6 +32,7 @@ class DeploymentState:
         self.num_running = 0  # of this gateway's requests
         self.engine_clock = EngineClock(clock)
         self.engine = ""  # what runs there, as it says itself; empty: not known
+        self.served = ""  # the engine that was last seen there, as "name@version"
         self._num_lives = 0  # of the server, as far as anybody saw
         self._clock = clock
         self._reading: EngineLoad | None = None

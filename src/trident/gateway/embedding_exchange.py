@@ -7,6 +7,7 @@ without text that counts the tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from trident.errors import EngineError, TridentError
@@ -35,8 +36,7 @@ class EmbeddingExchange(Exchange):
 
     def __init__(self, asked: Asked, texts: Sequence[str], *parts: Any, **options: Any) -> None:
         """`parts` and `options`: as `Exchange` takes them after `asked`."""
-        super().__init__(asked, *parts, **options)
-        self._texts = texts
+        super().__init__(asked, *parts, **options, attempt_at=partial(_EmbeddingAttempt, texts=texts))
 
     async def embeddings(self) -> Embeddings:
         """The vectors of all texts.
@@ -45,12 +45,10 @@ class EmbeddingExchange(Exchange):
             TridentError: no deployment could give them.
         """
         await self.completion()
-        if not isinstance(self._attempt, _EmbeddingAttempt) or self._attempt.found is None:
+        attempt = self._failover.attempt
+        if not isinstance(attempt, _EmbeddingAttempt) or attempt.found is None:
             raise EngineError("the deployment gave no embeddings")
-        return self._attempt.found
-
-    def _attempt_at(self, deployment: str, place: Place) -> Attempt:
-        return _EmbeddingAttempt(deployment, place, self._texts)
+        return attempt.found
 
 
 class _EmbeddingAttempt(Attempt):

@@ -1,8 +1,8 @@
-"""One generation from its admission to its end: limits, route, failover, deltas, and the outcome for who watches.
+"""One generation from its admission to its end: limits, route, cache, deltas, and the outcome for who watches.
 
 Every API of the gateway generates through an `Exchange`; none speaks to Triton by itself. It always streams upstream,
 so that a client that leaves frees its slot whatever it asked for. Another deployment is asked only while nothing of
-the answer has been given away, and never for what the client did wrong.
+the answer has been given away, and never for what the client did wrong. One state machine, hence one long file.
 """
 
 from __future__ import annotations
@@ -10,31 +10,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
-from trident.errors import (
-    DeadlineExceededError,
-    EngineError,
-    QueueFullError,
-    TridentError,
-    UnavailableError,
-)
-from trident.gateway.asked import Asked, Decision, Observer, Outcome
+from trident.errors import DeadlineExceededError, EngineError, TridentError
+from trident.gateway.asked import Asked, Observer, Outcome
 from trident.gateway.attempt import Attempt
 from trident.gateway.cache.answers import AnswerCache, Hit, Lead
-from trident.gateway.deployment_state import Place
+from trident.gateway.failover import AttemptAt, Failover
 from trident.gateway.limiter import Limiter, Reservation
 from trident.gateway.patience import within
 from trident.gateway.prices import cost_of, count, expected_tokens
+from trident.gateway.response_headers import cache_headers, route_headers
 from trident.gateway.router import Router
 from trident.gateway.routing_rules import Price
+from trident.gateway.upstream_errors import DEPLOYMENT_FAILURES
 from trident.gateway.upstreams import Upstreams
 from trident_client.completion import Completion, Delta, assemble
-
-_MAX_ASKED = 3  # deployments, so that a request that kills what serves it does not go through all of them
-_HEADER_CHARS = 512
-# The deployment's failure, not the request's: the next may do better.
-_ELSEWHERE = (UnavailableError, QueueFullError, EngineError)
 
 
 class Exchange:
@@ -56,27 +46,22 @@ class Exchange:
         timeout_s: float,
         background: set[asyncio.Task[None]],
         cache: AnswerCache | None = None,
+        attempt_at: AttemptAt = Attempt,
     ) -> None:
         """`timeout_s`: of the whole request, from its start; `cache`: asked before any deployment is."""
         self.outcome = Outcome(asked)
         self._asked = asked
         self._router = router
         self._limiter = limiter
-        self._upstreams = upstreams
+        self._failover = Failover(self.outcome, router, upstreams, attempt_at)
         self._observers = observers
         self._timeout_s = timeout_s
         self._background = background
         self._cache = cache
-        self._lead: Lead | None = None  # others wait for this answer
-        self._cache_key = ""
-        self._cache_reason = ""  # why the answer comes from there, or does not
-        self._replay: Iterator[Delta] | None = None  # of an answer from the cache
-        self._candidates: Iterator[tuple[Decision, str]] = iter(())
+        self._found: Hit | Lead | None = None  # in the cache; the lead: others wait for this answer
+        self._replay: Iterator[Delta] | None = None  # of the hit
         self._prices: dict[str, Price] = {}  # by model, as they were when it was decided
         self._reservation: Reservation | None = None
-        self._is_let_in = False
-        self._attempt: Attempt | None = None
-        self._attempts: list[Attempt] = []  # that one and those before it
         self._first: Delta | None = None
         self._deltas: list[Delta] = []
         self._num_ended = 0  # sequences
@@ -101,28 +86,10 @@ class Exchange:
             raise
 
     def headers(self) -> Mapping[str, str]:
-        """Of the response: limits, deployment and the reasons of the route."""
-        limits = {} if self._reservation is None else dict(self._reservation.headers())
-        decision = self.outcome.decision
-        reasons = () if decision is None else decision.reasons
-        return {
-            **limits,
-            "x-trident-deployment": _printable(self.outcome.deployment),
-            "x-trident-route": _printable("; ".join(reasons)),
-            **self._cache_headers(),
-        }
-
-    def _cache_headers(self) -> Mapping[str, str]:
-        if self._cache is None:
-            return {}
-        if self.outcome.cache:
-            found = {"x-trident-cache": self.outcome.cache, "x-trident-cache-key": self._cache_key}
-        elif self._lead is None:
-            return {"x-trident-cache": "bypass"}
-        else:
-            found = {"x-trident-cache": "miss", "x-trident-cache-key": self._lead.key}
-        reason = self._cache_reason
-        return {**found, "x-trident-cache-reason": _printable(reason)} if reason else found
+        """Of the response: limits, deployment and the reasons of the route, and what the cache did."""
+        limits = {} if self._reservation is None else self._reservation.headers()
+        cached = {} if self._cache is None else cache_headers(self._found)
+        return {**limits, **route_headers(self.outcome), **cached}
 
     def __aiter__(self) -> Exchange:
         return self
@@ -154,7 +121,7 @@ class Exchange:
                 try:
                     while await self._next() is not None:
                         pass
-                except _ELSEWHERE as exc:
+                except DEPLOYMENT_FAILURES as exc:
                     await self._open_again(exc)
                 else:
                     return assemble(self._asked.request_id, self._deltas)
@@ -168,8 +135,8 @@ class Exchange:
         Raises:
             UnavailableError: its deployment cannot be reached.
         """
-        if self._attempt is not None and self._closing is None:
-            await self._attempt.stop()
+        if self._closing is None:
+            await self._failover.stop()
 
     async def aclose(self, error: BaseException | None = None) -> None:
         """End it, however far it came; `error`: why, where it is neither the end nor a failure of the deployment.
@@ -197,12 +164,11 @@ class Exchange:
         route.check(asked)
         decision = self.outcome.decision = self._router.decide(asked, await self._router.labels_of(asked))
         chain = [decision, *([] if decision.escalation is None else [decision.escalation])]
-        self._candidates = iter([(each, name) for each in chain for name in each.candidates])
+        self._failover.follow(chain)
         self._prices = {each.model: self._router.route_of(each.model)[1].price for each in chain}
         expected = expected_tokens(asked)
         cost = max(cost_of(price, *expected) for price in self._prices.values())
         self._reservation = await self._limiter.reserve(asked.identity, sum(expected), cost)
-        self._is_let_in = True
         for observer in self._observers:
             observer.began(asked)
 
@@ -212,79 +178,45 @@ class Exchange:
         if self._cache is None or decision is None:
             return False
         try:
-            found = await within(self._cache.find(self._asked, decision), self._remaining_s())
+            found = self._found = await within(self._cache.find(self._asked, decision), self._remaining_s())
         except asyncio.TimeoutError as exc:
             raise self._too_late() from exc
-        self._cache_reason = "" if found is None else found.reason
         if not isinstance(found, Hit):
-            self._lead = found
             return False
-        self._replay, self.outcome.cache, self._cache_key = iter(found.deltas), found.how, found.key
+        self._replay, self.outcome.cache = iter(found.deltas), found.how
         self.outcome.ttft_s = time.monotonic() - self._began
         return True
 
     async def _open(self, failure: TridentError | None = None) -> None:
-        """Ask one candidate after the other, from where it stopped the last time, until one begins to answer."""
-        outcome = self.outcome
-        for decision, name in self._candidates:
-            if len(outcome.failures) == _MAX_ASKED:
-                break
-            try:
-                place = self._router.enter(name)
-            except _ELSEWHERE as exc:
-                failure = failure or exc
-                continue
-            self._attempt = self._attempt_at(name, place)
-            self._attempts.append(self._attempt)
-            outcome.decision, outcome.deployment = decision, name
-            try:
-                await self._attempt.open(self._upstreams, self._named(), self._remaining_s())
-                self._first = await self._attempt.read()
-            except _ELSEWHERE as exc:
-                failure = outcome.failures[name] = exc
-                await self._attempt.end()
-                continue
-            self._has_ended = self._first is None
-            outcome.ttft_s = time.monotonic() - self._began
-            return
-        raise failure or UnavailableError(f"model {self._asked.model} has no deployment that can answer")
+        self._first = await self._failover.open(self._remaining_s, failure)
+        self._has_ended = self._first is None
+        self.outcome.ttft_s = time.monotonic() - self._began
 
     async def _open_again(self, failure: TridentError) -> None:
-        if self._was_read or self._closing is not None or self._attempt is None:
+        if self._was_read or self._closing is not None:
             raise failure
-        self.outcome.failures[self._attempt.deployment] = failure
-        await self._attempt.end()
+        await self._failover.give_up(failure)
         self._deltas.clear()
         self._num_ended = 0
         await self._open(failure)
 
     async def _next(self) -> Delta | None:
-        if self._first is not None:
-            delta, self._first = self._first, None
-        elif self._replay is not None:
-            replayed = next(self._replay, None)
-            if replayed is None or self._closing is not None:
-                self._has_ended = self._closing is None
-                return None
-            delta = replayed
-        elif self._attempt is None or self._has_ended or self._closing is not None:
-            return None
-        elif (read := await self._attempt.read()) is not None:
-            delta = read
-        else:
-            self._has_ended = self._closing is None
+        """None after the last, and once it is closed."""
+        delta = None if self._has_ended else await self._read()
+        if delta is None:
+            self._has_ended = self._has_ended or self._closing is None
             return None
         self._deltas.append(delta)
         self._num_ended += bool(delta.finish_reason)
         return delta
 
-    def _named(self) -> Asked:
-        """Each attempt has an id of its own: the one before may still run, on the same Triton even."""
-        number = len(self._attempts)
-        return self._asked if number == 1 else replace(self._asked, request_id=f"{self._asked.request_id}-{number}")
-
-    def _attempt_at(self, deployment: str, place: Place) -> Attempt:
-        return Attempt(deployment, place)
+    async def _read(self) -> Delta | None:
+        if self._first is not None:
+            delta, self._first = self._first, None
+            return delta
+        if self._closing is not None:
+            return None
+        return await self._failover.read() if self._replay is None else next(self._replay, None)
 
     def _remaining_s(self) -> float:
         remaining_s = self._timeout_s - (time.monotonic() - self._began)
@@ -309,8 +241,7 @@ class Exchange:
 
     async def _finish(self) -> None:
         try:
-            if self._attempt is not None:
-                await self._attempt.end()
+            await self._failover.end()
         finally:
             await self._settle()
 
@@ -318,20 +249,15 @@ class Exchange:
         """Whatever else fails: who waits for this answer hears of it, and the reservation is given back."""
         outcome = self.outcome
         try:
-            outcome.engine_s = sum(attempt.engine_s for attempt in self._attempts)
+            outcome.engine_s = self._failover.engine_s
             if outcome.decision is not None:
                 count(outcome, self._deltas, self._prices[outcome.decision.model])
         finally:
-            if self._lead is not None:
+            if isinstance(self._found, Lead):
                 is_whole = self._has_ended and outcome.error is None
-                self._lead.finish(self._deltas if is_whole else None, outcome.deployment)
+                self._found.finish(self._deltas if is_whole else None, outcome.deployment)
             if self._reservation is not None:
                 num_tokens = 0 if outcome.cache else outcome.num_input_tokens + outcome.num_output_tokens
                 await self._reservation.settle(num_tokens, outcome.cost)
-            for observer in self._observers if self._is_let_in else ():
-                observer.ended(outcome)
-
-
-def _printable(text: str) -> str:
-    """As a header may hold it."""
-    return "".join(char if " " <= char <= "~" else "?" for char in text[:_HEADER_CHARS]).strip()
+                for observer in self._observers:
+                    observer.ended(outcome)

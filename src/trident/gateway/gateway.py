@@ -19,9 +19,12 @@ from trident.gateway.load_watcher import LoadWatcher
 from trident.gateway.logs import RequestLog
 from trident.gateway.metrics import Metrics
 from trident.gateway.openai_api.stored_objects import StoredObjects
+from trident.gateway.overview.traffic import Traffic
+from trident.gateway.retrieval.retrieval import Retrieval
 from trident.gateway.route_statistics import RouteStatistics
 from trident.gateway.router import Router
 from trident.gateway.shadow import Shadows
+from trident.gateway.tenant_salt import TenantSalts
 from trident.gateway.text_models import TextModels
 from trident.gateway.tracing import Tracing
 from trident.gateway.upstreams import Upstreams
@@ -35,20 +38,30 @@ class Gateway:
         self.database = Database(database_url(config.server))
         self.authenticator = Authenticator(config, self.database)
         self.metrics = Metrics()
+        self.traffic = Traffic()
         self.limiter = open_limiter(config.server, self.database, self.metrics.counted_alone)
         self.router = Router(config)
-        self.upstreams = Upstreams(config.deployments)
+        self.upstreams = Upstreams(config.deployments, TenantSalts(config.server))
         self.text_models = TextModels(self.router, self.upstreams)
         self.stored = StoredObjects(config, self.database)  # `create_app` starts and closes it
-        self.ledger = Ledger(config.ledger, config.server.data / "spool", self.database, config.deployments)
+        self.ledger = Ledger(
+            config.ledger,
+            config.server.data / "spool",
+            self.database,
+            config.deployments,
+            self.metrics.lost,
+            self.router.served_at,
+        )
         self.statistics = RouteStatistics(config.deployments)
-        self.shadows = Shadows(self.router, self.upstreams, self.statistics, config.server.request_timeout_s)
+        self.shadows = Shadows(self.router, self.upstreams, self.ledger.compared, config.server.request_timeout_s)
         self.cache = open_cache(config, self.router, self.upstreams, self.database, self.metrics.verified)
+        self.retrieval = Retrieval(config, self.router, self.upstreams, self.text_models, self.database)
         self.load_watcher = LoadWatcher(self.router, config)
         self.observers: list[Observer] = [
             self.statistics,
             self.shadows,
             self.metrics,
+            self.traffic,
             self.ledger,
             RequestLog(),
             Tracing(),
@@ -67,6 +80,7 @@ class Gateway:
         await self.ledger.start()
         if self.cache is not None:
             await self.cache.start()
+        await self.retrieval.start()
         self.load_watcher.start()
 
     def exchange(self, asked: Asked) -> Exchange:
@@ -112,12 +126,12 @@ class Gateway:
         await self.shadows.close()
         if self.cache is not None:
             await self.cache.close()
+        await self.retrieval.close()
         await self.load_watcher.close()
         self.router.close()
         await self.upstreams.close()
         await self.ledger.close()
         await self.limiter.close()
-        await self.authenticator.close()
         await self.database.close()
 
 

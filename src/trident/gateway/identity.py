@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from trident.errors import PermissionDeniedError
 
 # What a scope opens. "admin" opens the operator's endpoints and nothing else.
-Endpoint = Literal["chat", "completions", "responses", "embeddings", "files", "batches", "tokenize", "kserve", "admin"]
+Endpoint = Literal[
+    "chat", "completions", "responses", "embeddings", "files", "batches", "tokenize", "kserve", "collections", "admin"
+]  # fmt: skip
 DEFAULT_TENANT = "default"
 
 

@@ -35,7 +35,8 @@ def share(num_hits: int, total: int) -> Estimate | None:
     middle = rate + _Z**2 / (2 * total)
     reach = _Z * math.sqrt(rate * (1 - rate) / total + _Z**2 / (4 * total**2))
     scale = 1 + _Z**2 / total
-    return Estimate(rate, max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale))
+    low, high = (middle - reach) / scale, (middle + reach) / scale
+    return Estimate(rate, low if num_hits else 0.0, high if num_hits < total else 1.0)
 
 
 def share_difference(first: tuple[int, int], second: tuple[int, int]) -> Estimate | None:

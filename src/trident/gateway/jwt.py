@@ -35,6 +35,8 @@ _MAX_KEPT = 10_000
 _MAX_NAME_BYTES = 128
 _MAX_JWKS_BYTES = 1 << 20
 _FETCH_TIMEOUT_S = 5.0
+# What reading a key set raises, whatever is wrong with it.
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, JoseError, httpx.HTTPError)
 
 Fetch = Callable[[], Awaitable[bytes]]
 
@@ -78,7 +80,7 @@ class TokenVerifier:
         """
         try:
             await self._read(self._clock())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, JoseError, httpx.HTTPError) as exc:
+        except _UNREADABLE as exc:
             if self._config.jwks_file is not None:
                 raise SettingsError(f"auth.jwt.jwks_file: {self._config.jwks_file}: {exc}") from exc
             _log.warning("the identity provider's keys cannot be read: %s", exc)
@@ -156,7 +158,7 @@ class TokenVerifier:
                 return  # while this one waited
             try:
                 await self._read(now)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, JoseError, httpx.HTTPError) as exc:
+            except _UNREADABLE as exc:
                 _log.warning("the identity provider's keys cannot be read: %s", exc)
 
     async def _read(self, now: float) -> None:

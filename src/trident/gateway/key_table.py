@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Float, LargeBinary, String, Table, insert, select, update
+from sqlalchemy import JSON, Column, Connection, Float, LargeBinary, String, Table, func, insert, select, update
 
 from trident.errors import NotFoundError, did_you_mean
 from trident.gateway.database import metadata
@@ -42,6 +42,17 @@ def list_keys(connection: Connection, tenant: str | None = None) -> list[ApiKey]
     if tenant is not None:
         query = query.where(api_keys.c.tenant == tenant)
     return [_key_of(row) for row in connection.execute(query).mappings()]
+
+
+def newest_keys(connection: Connection, most: int) -> list[ApiKey]:
+    """Whatever their state and tenant; at most so many."""
+    query = select(api_keys).order_by(api_keys.c.created_at.desc(), api_keys.c.prefix).limit(most)
+    return [_key_of(row) for row in connection.execute(query).mappings()]
+
+
+def count_keys(connection: Connection) -> int:
+    """All of them."""
+    return connection.execute(select(func.count()).select_from(api_keys)).scalar() or 0
 
 
 def add_key(connection: Connection, key: ApiKey) -> None:

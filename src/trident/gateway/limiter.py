@@ -104,9 +104,9 @@ class Limiter:
 
         Raises:
             RateLimitError: too many requests, tokens or concurrent requests; says when to ask again.
-            QuotaError: the day's budget does not hold it.
+            QuotaError: the day's budget does not hold it; says when the next one may.
         """
-        holder, shares, budgets = str(uuid4()), _shares_of(identity, num_tokens), _budgets_of(identity)
+        holder, shares, budgets = str(uuid4()), shares_of(identity, num_tokens), budgets_of(identity)
         if not shares and not budgets:
             return Reservation(self, holder)
         if self.windows.is_local and not budgets:
@@ -149,8 +149,13 @@ class Limiter:
             raise SettingsError("a daily budget needs the gateway's database")
         spent = await self.spending.reserve(budgets, cost)
         if spent.refused is not None:
+            smallest = min(budget.amount for budget in budgets)
+            if cost > smallest:
+                told = f"the daily budget of {smallest:g} never holds this, which may cost {cost:g}; ask for less"
+                raise QuotaError(told)
             raise QuotaError(
-                f"the daily budget of {spent.refused.amount:g} does not hold this; it is new at midnight UTC"
+                f"the daily budget of {spent.refused.amount:g} does not hold this; it is new at midnight UTC",
+                retry_after_s=self.spending.day_ends_in_s(),
             )
         return spent
 
@@ -197,7 +202,8 @@ def _subjects(identity: Identity) -> tuple[tuple[str, str, Limits], ...]:
     )
 
 
-def _shares_of(identity: Identity, num_tokens: int) -> tuple[Share, ...]:
+def shares_of(identity: Identity, num_tokens: int) -> tuple[Share, ...]:
+    """What a request of about so many tokens takes of the windows of its key and its tenant."""
     found: list[Share] = []
     for owner, name, limits in _subjects(identity):
         bounds: tuple[tuple[Kind, int | None, int], ...] = (
@@ -209,7 +215,8 @@ def _shares_of(identity: Identity, num_tokens: int) -> tuple[Share, ...]:
     return tuple(found)
 
 
-def _budgets_of(identity: Identity) -> tuple[Budget, ...]:
+def budgets_of(identity: Identity) -> tuple[Budget, ...]:
+    """The daily budgets of its key and its tenant."""
     return tuple(
         Budget(name, limits.daily_budget) for _, name, limits in _subjects(identity) if limits.daily_budget is not None
     )

@@ -81,7 +81,7 @@ def _of_outcomes(outcomes: list[Outcome]) -> dict[str, Any]:
     first, last = outcomes[0], outcomes[-1]
     return {
         "api": last.asked.api,
-        "model": last.asked.model if last.decision is None else last.decision.model,
+        "model": last.model,
         "deployment": last.deployment,
         "ttft_ms": None if first.ttft_s is None else round(first.ttft_s * 1000, 1),
         "input_tokens": sum(outcome.num_input_tokens for outcome in outcomes),

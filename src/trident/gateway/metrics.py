@@ -48,10 +48,8 @@ class Metrics:
         """As an observer of exchanges."""
         asked = outcome.asked
         self._running.labels(asked.model).dec()
-        model = asked.model if outcome.decision is None else outcome.decision.model
-        tenant = self._tenant(asked.identity.tenant)
-        status = "cancelled" if outcome.is_cancelled else "ok" if outcome.error is None else _reason(outcome)
-        self._requests.labels(model, tenant, asked.api, status).inc()
+        model, tenant = outcome.model, self._tenant(asked.identity.tenant)
+        self._requests.labels(model, tenant, asked.api, _status_of(outcome)).inc()
         if outcome.num_retries:
             self._failovers.labels(model).inc(outcome.num_retries)
         for kind, number in (
@@ -69,6 +67,10 @@ class Metrics:
         """An HTTP request at `route`, a path with its parameters' names, got `status`; 0: its client left before."""
         self._responses.labels(route, str(status) if status else "gone").inc()
 
+    def rpc_answered(self, method: str, status: str) -> None:
+        """A gRPC call, or a request in a stream, got `status`, one of gRPC's names."""
+        self._rpcs.labels(method, status).inc()
+
     def reloaded(self, *, is_good: bool) -> None:
         """The configuration file was rewritten."""
         self._reloads.labels("taken" if is_good else "refused").inc()
@@ -76,6 +78,10 @@ class Metrics:
     def counted_alone(self) -> None:
         """A request was held against this process's own limits, because Redis was away."""
         self._alone.inc()
+
+    def lost(self, kind: str) -> None:
+        """The ledger had no room for a fact or for a text."""
+        self._lost.labels(kind).inc()
 
     def verified(self, is_right: bool) -> None:
         """The answer of a semantic hit was compared with the engine's own."""
@@ -107,6 +113,10 @@ class Metrics:
             ["model", "tenant", "api", "status"], registry=registry,
         )  # fmt: skip
         self._responses = Counter(prefix + "http_responses", "HTTP answers", ["route", "status"], registry=registry)
+        self._rpcs = Counter(
+            prefix + "grpc_responses", "Answers to gRPC calls, and in streams to each request", ["method", "status"],
+            registry=registry,
+        )  # fmt: skip
         self._tokens = Counter(prefix + "tokens", "Tokens", ["model", "tenant", "type"], registry=registry)
         self._cost = Counter(prefix + "cost", "At the routes' prices", ["model", "tenant"], registry=registry)
         self._failovers = Counter(
@@ -117,6 +127,12 @@ class Metrics:
             prefix + "semantic_verifications", "Semantic hits that were asked of the engine too", ["result"],
             registry=registry,
         )  # fmt: skip
+        self._lost = Counter(
+            prefix + "ledger_lost",
+            "What the ledger had no room for: facts, or texts alone",
+            ["kind"],
+            registry=registry,
+        )
         self._alone = Counter(
             prefix + "limits_counted_alone", "Requests let in or refused while Redis was away", registry=registry
         )
@@ -139,5 +155,7 @@ class Metrics:
         return tenant
 
 
-def _reason(outcome: Outcome) -> str:
-    return "" if outcome.error is None else codes_of(outcome.error).openai_code or "server_error"
+def _status_of(outcome: Outcome) -> str:
+    if outcome.is_cancelled:
+        return "cancelled"
+    return "ok" if outcome.error is None else codes_of(outcome.error).openai_code or "server_error"

@@ -1,4 +1,4 @@
-"""Waiting for something no longer than so many seconds."""
+"""Waiting for tasks: no longer than so many seconds, and for those that were cancelled."""
 
 from __future__ import annotations
 
@@ -26,3 +26,10 @@ async def within(work: Coroutine[Any, Any, T], timeout_s: float) -> T:
     if not task.done():
         raise asyncio.TimeoutError
     return task.result()
+
+
+async def cancel_all(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel them, and wait until each has ended, however that is."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,7 +7,8 @@ import logging
 from pathlib import Path
 
 from trident.errors import TridentError
-from trident.gateway.config import GatewayConfig, read_config
+from trident.gateway.config import GatewayConfig
+from trident.gateway.config_file import read_config
 from trident.gateway.gateway import Gateway
 
 _PERIOD_S = 1.0

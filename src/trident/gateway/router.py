@@ -115,6 +115,11 @@ class Router:
         state = self.states.get(deployment)
         return "" if state is None else state.engine
 
+    def served_at(self, deployment: str) -> str:
+        """The engine that was last seen there, as "name@version"; empty: none was."""
+        state = self.states.get(deployment)
+        return "" if state is None else state.served
+
     def _does(self, operation: str, model: str) -> bool:
         """A rule leads from a model for text to another, or from one for embeddings; never across."""
         return self._config.models[model].operation == operation

@@ -15,6 +15,7 @@ from trident.errors import InvalidRequestError
 from trident.gateway.asked import Asked, Operation
 from trident.gateway.classifier import load_classifier
 from trident.gateway.patterns import compile_pattern
+from trident.gateway.retrieval.settings import ModelRetrieval
 from trident.gateway.sticky import Sticky
 
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +74,7 @@ class ModelRoute(BaseModel):
     semantic_threshold: float | None = Field(
         None, ge=0, le=1, description="least cosine of two questions that may share an answer, here"
     )
+    retrieval: ModelRetrieval | None = Field(None, description="chats are answered from documents, or may be")
 
     @field_validator("deployments")
     @classmethod
@@ -94,8 +96,8 @@ class ModelRoute(BaseModel):
 
     @model_validator(mode="after")
     def _embeddings_have_no_shadow(self) -> ModelRoute:
-        if self.operation == "embeddings" and (self.shadow is not None or self.max_tokens is not None):
-            raise ValueError("a model for embeddings has neither shadow nor max_tokens")
+        if self.operation == "embeddings" and (self.shadow or self.max_tokens or self.retrieval):
+            raise ValueError("a model for embeddings has neither shadow nor max_tokens nor retrieval")
         return self
 
     def deployment_names(self) -> tuple[str, ...]:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
 
+from trident.gateway.semantic_manner import Manner, clash, manner_of
+from trident.gateway.semantic_stems import Stems
 from trident.gateway.semantic_words import (
     FILLERS,
     INTERROGATIVES,
@@ -27,32 +30,20 @@ from trident.gateway.semantic_words import (
 MAX_CHARS = 4000  # of a request that is compared; longer ones never share
 _TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[^\W\d_]+(?:['’-][^\W\d_]+)*|[\w]+|[.!?:;$€£¥%#+*=<>^°&@\\/-]")
 _SENTENCE_END = frozenset(".!?:;\n")
-_SUFFIXES = ("ations", "ation", "ences", "ence", "ments", "ment", "ingly", "ings", "ing", "edly", "ies", "ied",
-             "ed", "es", "ly", "s", "y", "e")  # fmt: skip
-_SHORTEST_STEM = 3
-_HOW_TO = re.compile(
-    r"\bhow (?:do|can|could|should|would|might|must) (?:i|you|we|one|people|somebody)\b|\bhow to\b"
-    r"|\bwhat (?:is|are|'s|would be) (?:the|a|some) (?:\w+ )?(?:way|steps|procedure|process|method)"
-    r"|\b(?:do|can|should|must|have) (?:i|we|you) (?:have to )?do to\b"
-    r"|\bwhat (?:do|can|should|must) (?:i|we|you) (?:\w+ ){0,3}do\b"
-    r"|^what (?:\w+ )?(?:do i need|is needed|are needed)|\brecipe for\b",
+_TIES = frozenset({"from", "to", "into", "than", "for", "by", "with", "over", "versus", "about"})
+_TIES_APART = ({"to", "into", "for", "with"}, {"by", "from"}, {"about"})
+_TIMES = frozenset(  # stems of what `by`, `for` and `in` say different things of, as they do of numbers
+    {"second", "minute", "hour", "day", "week", "month", "year", "noon", "midnight", "tomorrow", "tonight", "morning"}
+    | {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}
+)
+_TIMES_APART = ({"in"}, {"for"}, {"by"}, {"on", "at"})
+_LINKING = frozenset({"in", "on", "at", "of", "for", "from", "to"})
+_MUCH_THE_SAME = ({"with", "by"}, {"with", "from"})  # made with flour, made from flour
+_VERB = re.compile(  # and not how a request begins
+    r"\b((?:do|does|did|should|can|could|would|may|must) (?:i|we|they|he|she|people)|do you|how to)"
+    r" (teach|say|hear|want|like|tell|show|explain|describe|define)\b",
     re.IGNORECASE,
 )
-_DEFINITION = re.compile(
-    r"^(?:please )?(?:explain|define|describe)\b|^what(?:'s| is| are| does)\b"
-    r"|^how (?:does|do) (?!i\b|you\b|we\b|one\b)",
-    re.IGNORECASE,
-)
-_REQUEST = re.compile(
-    r"^(?:please )?(?:(?:can|could|would|will) you (?:please )?|i(?:'d| would) like (?:you )?to |help me (?:to )?)+",
-    re.IGNORECASE,
-)
-_YES_OR_NO = re.compile(r"^(?:is|are|am|was|were|do|does|did|can|could|will|would|should|may|has|have) ", re.IGNORECASE)
-_TIES = frozenset({"from", "to", "into", "than", "for", "by", "with", "over", "versus"})
-
-_ASKS = re.compile(r"\b(?:what|which|how|who|whose|when|where|why)\b", re.IGNORECASE)
-
-Form = Literal["how to", "what", "yes or no", "command", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +53,12 @@ class Meaning:
     words: tuple[str, ...]  # stems in their order, each once; names among them
     names: frozenset[str]  # those of the words that were written like one
     joined: frozenset[tuple[str, str]]  # neighbours with nothing between them that does something
-    numbers: tuple[str, ...]  # sorted
+    numbers: tuple[str, ...]  # in their order
     num_negations: int
-    form: Form
+    manner: Manner
     ties: frozenset[tuple[str, str]]  # preposition and the word after it
+    times: frozenset[tuple[str, str]]  # likewise of times and numbers
+    linked: frozenset[tuple[str, str, str]]  # `joined` with the preposition between them, empty where there is none
 
 
 def disagreement(one: str, other: str) -> str:
@@ -77,25 +70,33 @@ def disagreement(one: str, other: str) -> str:
 
 def differing(one: Meaning, other: Meaning) -> str:
     """Likewise, of requests that were read before."""
-    if one.numbers != other.numbers:
+    if sorted(one.numbers) != sorted(other.numbers):
         return f"numbers: {_only(one.numbers, other.numbers)}"
     if one.num_negations != other.num_negations:
         return "negation"
     if set(one.words) != set(other.words):
         return f"words: {_only(one.words, other.words)}"
-    forms = {one.form, other.form}
-    if len(forms) == 2 and "" not in forms and forms != {"what", "command"}:  # "weather in Oslo" asks what it is
-        return f"form: {one.form} / {other.form}"
-    if _are_swapped(one, other) or _are_tied_otherwise(one.ties, other.ties):
-        return "order"
-    return ""
+    return clash(one.manner, other.manner) or _by_order(one, other)
 
 
+def _by_order(one: Meaning, other: Meaning) -> str:
+    """Whether the same words stand for something else, because of where they are and what leads to them."""
+    is_apart = (
+        one.numbers != other.numbers
+        or (one.manner.form == other.manner.form and _are_apart(one.ties, other.ties, _TIES_APART))
+        or _are_apart(one.times, other.times, _TIMES_APART)
+    )
+    return "order" if is_apart or _are_swapped(one, other) or _are_tied_otherwise(one.ties, other.ties) else ""
+
+
+@lru_cache(maxsize=1024)  # 0.1 ms each, and one request is compared with several
 def read_meaning(text: str) -> Meaning:
     """Read a request. Pure: equal texts have equal meanings."""
-    form = _form_of(text)
+    written = text
     for pattern, word in PHRASES:
         text = pattern.sub(word, text)
+    manner = manner_of(written, text)
+    text = _VERB.sub(r"\1 \2ing", text)
     reading = _Reading(is_shouted=text.isupper())
     for token in _tokens(text):
         reading.take(token)
@@ -103,10 +104,12 @@ def read_meaning(text: str) -> Meaning:
         tuple(dict.fromkeys(reading.words)),
         frozenset(reading.names),
         frozenset(reading.joined),
-        tuple(sorted(reading.numbers)),
+        tuple(reading.numbers),
         reading.num_negations,
-        form,
+        manner,
         frozenset(reading.ties),
+        frozenset(reading.times),
+        frozenset(reading.linked),
     )
 
 
@@ -120,29 +123,36 @@ class _Reading:
         self.numbers: list[str] = []
         self.num_negations = 0
         self.ties: set[tuple[str, str]] = set()
+        self.times: set[tuple[str, str]] = set()
+        self.linked: set[tuple[str, str, str]] = set()
         self._is_shouted = is_shouted
         self._is_first = True  # of a sentence, where every word has a capital letter
         self._is_joined = False  # nothing but links since the last word
         self._has_begun = False  # a word that matters has come
         self._tie = ""
+        self._link = ""  # a preposition since the last word
+        self._before = ""  # the last word, be it a preposition
 
     def take(self, token: str) -> None:
         """The next one."""
         lower = token.lower()
         is_name = token[0].isupper() and not self._is_shouted and not self._is_first and lower != "i"
-        if token[0].isdigit():
-            self.numbers.append(_number(token))
-        elif lower in NUMBERS:
-            self.numbers.append(NUMBERS[lower])
+        if token[0].isdigit() or lower in NUMBERS:
+            self.numbers.append(_number(token) if token[0].isdigit() else NUMBERS[lower])
+            self.times.add((self._before, self.numbers[-1]))
         elif lower in NEGATIONS:
             self.num_negations += 1
         elif self._is_filler(lower) and not is_name:
             self._tie = lower if lower in _TIES else self._tie
+            self._link = lower if lower in _LINKING else self._link
             self._is_joined = self._is_joined and lower in LINKS
         elif token not in _SENTENCE_END:
-            self._take_word(_stem(lower), is_name)
+            self._take_word(_STEMS.of(lower), is_name)
+            if self.words[-1] in _TIMES:
+                self.times.add((self._before, self.words[-1]))
             self._has_begun = self._has_begun or lower not in INTERROGATIVES
         self._is_first = token in _SENTENCE_END
+        self._before = lower
 
     def _is_filler(self, lower: str) -> bool:
         is_conjunction = lower == "when" and not self._is_first
@@ -153,10 +163,11 @@ class _Reading:
             self.names.add(stem)
         if self._is_joined:
             self.joined.add((self.words[-1], stem))
+            self.linked.add((self.words[-1], self._link, stem))
         if self._tie:
             self.ties.add((self._tie, stem))
         self.words.append(stem)
-        self._tie, self._is_joined = "", True
+        self._tie, self._link, self._is_joined = "", "", True
 
 
 def _tokens(text: str) -> list[str]:
@@ -173,26 +184,7 @@ def _tokens(text: str) -> list[str]:
     return found
 
 
-def _stem(word: str) -> str:
-    """Without its ending: the same for most forms of a word and its synonyms, and for few words that differ."""
-    bare = _without_ending(word)
-    return _STEMS.get(word) or _STEMS.get(bare, bare)
-
-
-def _without_ending(word: str) -> str:
-    for suffix in _SUFFIXES:
-        if word.endswith(suffix) and len(word) - len(suffix) >= _SHORTEST_STEM:
-            word = word.removesuffix(suffix)
-            break
-    if word.endswith("e") and len(word) > _SHORTEST_STEM:
-        word = word[:-1]
-    return word[:-1] if len(word) > _SHORTEST_STEM and word[-1] == word[-2] and word[-1] not in "aeiou" else word
-
-
-_STEMS = {
-    **{_without_ending(word): _without_ending(first) for word, first in SYNONYMS.items()},
-    **{word: _without_ending(first) for word, first in SYNONYMS.items()},
-}
+_STEMS = Stems(SYNONYMS)
 
 
 def _number(token: str) -> str:
@@ -203,20 +195,6 @@ def _number(token: str) -> str:
     return plain.lstrip("0") or "0"
 
 
-def _form_of(text: str) -> Form:
-    text = text.strip()
-    begun = _REQUEST.match(text)
-    bare = text[begun.end() :] if begun else text
-    if _HOW_TO.search(bare):
-        return "how to"
-    if _YES_OR_NO.match(bare):
-        return "yes or no"
-    if _DEFINITION.match(bare):
-        return "what"
-    is_open = _ASKS.search(bare) or (begun and "help me" in begun.group().lower())
-    return "" if is_open else "command"
-
-
 def _are_swapped(one: Meaning, other: Meaning) -> bool:
     """Whether two words have changed places and all others stand where they stood: who does it and to whom."""
     moved = [number for number, pair in enumerate(zip(one.words, other.words, strict=True)) if pair[0] != pair[1]]
@@ -225,6 +203,11 @@ def _are_swapped(one: Meaning, other: Meaning) -> bool:
     first, second = (one.words[number] for number in moved)
     if {first, second} <= one.names | other.names or moved[1] - moved[0] > 1:
         return True
+    is_equating = one.manner.is_equating and other.manner.is_equating
+    if is_equating or (one.manner.is_who and {first, second} & one.names):
+        return True  # is a tomato a fruit, who hit Tom
+    if any((last, link, before) in other.linked for before, link, last in one.linked if link):
+        return True  # the box on the table
     return (first, second) not in one.joined and (second, first) not in other.joined
 
 
@@ -235,6 +218,16 @@ def _are_tied_otherwise(one: frozenset[tuple[str, str]], other: frozenset[tuple[
     if left & _ends(other) or right & _ends(one):
         return True
     return any(mine[tie] != theirs[tie] for tie in mine.keys() & theirs.keys())
+
+
+def _are_apart(one: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]], apart: Sequence[Set[str]]) -> bool:
+    """Whether prepositions that mean something else lead to the same word: a book by her, a book about her."""
+    for tie, word in one:
+        for their, same in other:
+            groups = [group for group in apart if tie in group or their in group]
+            if same == word and len(groups) == 2 and {tie, their} not in _MUCH_THE_SAME:
+                return True
+    return False
 
 
 def _ends(ties: frozenset[tuple[str, str]]) -> set[str]:

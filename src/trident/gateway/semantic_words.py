@@ -21,7 +21,7 @@ FILLERS = _words(
     can could will would shall should may might must ought let go going goes gone
     what which how whether if then so as than too also just even ever still already please
     of to in on at for from by with into onto about as and or but via through upon per between
-    some any each both every such other own same certain various
+    some any such other same certain various
     necessary permitted possible able allowed
     way ways step steps procedure process method methods manner instruction instructions guide
     need needs needed require required use using used help helps good best right proper properly easily easy simply
@@ -91,6 +91,7 @@ PHRASES = tuple(
         (r"how (?:long)|how many (?:hours|days|weeks|months|years)", "duration"),
         (r"how many people live|how many inhabitants", "population"),
         (r"how much does ((?:[\w'-]+ ){1,5})cost|how expensive", r"price \1"),
+        (r"(?:every|each) (day|night|week|month|year|hour|morning|evening)", r"\1"),
         (r"how (?:many)|what number of", "number"),
         (r"(?:how much|what amount)(?: of)?", "amount"),
         (r"(?:in|on|at)? ?(?:what|which) (?:year|time|date|day)", "when"),
@@ -125,7 +126,8 @@ _SYNONYMS = """
     delete remove erase
     fix repair mend correct
     stop quit
-    differ different
+    differ different difference
+    all every each
     price cost fee
     buy purchase
     begin start
@@ -188,7 +190,7 @@ _SYNONYMS = """
     who artist
     forget forgot forgotten
     send sent
-    pay paid
+    pay paid payment
     buy bought
     sell sold
     lose lost

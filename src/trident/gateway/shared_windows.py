@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -63,9 +64,9 @@ class SharedWindows:
         self._clock = clock
         self._wall_ms = wall_ms
         prologue = (_SCRIPTS / "clock.lua").read_text(encoding="utf-8")
-        self._take, self._settle, self._renew = (
+        self._take, self._settle, self._renew, self._look = (
             self._redis.register_script(prologue + (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8"))
-            for name in ("take", "settle", "renew")
+            for name in ("take", "settle", "renew", "look")
         )
         self.is_away = False
         self._next_attempt = 0.0
@@ -118,6 +119,24 @@ class SharedWindows:
                 return
         self._unsettled.append((holder, shares, taken, used))
 
+    async def standings(self, shares: Sequence[Share]) -> tuple[Standing, ...]:
+        """As `Windows` says, a call for each tenant; while Redis is away, as this process alone counts."""
+        if not self._may_ask():
+            return await self._local.standings(shares)
+        found: dict[str, Standing] = {}
+        try:
+            for clock, of_tenant in groupby(sorted(shares, key=_of), key=lambda share: _clock_key(share.of)):
+                known = list(of_tenant)
+                states = await self._look(
+                    [clock, *(share.of for share in known)], [self._wall(), *(share.kind for share in known)]
+                )
+                found |= {standing.share.of: standing for standing in _standings(known, states)}
+        except (RedisError, OSError) as exc:
+            self._went(exc)
+            return await self._local.standings(shares)
+        self._came_back()
+        return tuple(found[share.of] for share in shares)
+
     async def renew(self) -> None:
         """What runs goes on holding its place; to be called more often than once a minute."""
         self._running = {of: holders for of, holders in self._running.items() if holders}
@@ -133,10 +152,7 @@ class SharedWindows:
 
     def _taken(self, holder: str, shares: Sequence[Share], answer: Sequence[int]) -> Taken:
         second, refused, wait_ms, *states = (int(value) for value in answer)
-        standings = tuple(
-            Standing(share, max(0, share.limit - states[2 * number]), states[2 * number + 1] / 1000)
-            for number, share in enumerate(shares)
-        )
+        standings = _standings(shares, states)
         if refused:
             wait_s = math.inf if wait_ms < 0 else wait_ms / 1000
             return Taken(second, standings, Refusal(shares[refused - 1], wait_s), is_local=False)
@@ -205,6 +221,18 @@ def _connect(url: str, patience_s: float) -> Redis:
     except ValueError as exc:
         raise SettingsError(f"server.redis: {exc}") from exc
     return Redis.from_pool(pool)
+
+
+def _standings(shares: Sequence[Share], states: Sequence[int]) -> tuple[Standing, ...]:
+    """`states`: as the scripts answer, used and ms until reset of each."""
+    return tuple(
+        Standing(share, max(0, share.limit - states[2 * number]), states[2 * number + 1] / 1000)
+        for number, share in enumerate(shares)
+    )
+
+
+def _of(share: Share) -> str:
+    return share.of
 
 
 def _clock_key(of: str) -> str:

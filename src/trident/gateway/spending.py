@@ -18,6 +18,7 @@ from trident.gateway.database import Database, metadata
 
 _UNITS = 1_000_000_000  # of one unit of the currency, so that sums are exact
 _KEPT_DAYS = 400
+_DAY_S = 86_400
 
 spending = Table(
     "spending",
@@ -66,7 +67,7 @@ class Spending:
 
     async def start(self) -> None:
         """Forget what is older than a year."""
-        oldest = _day_of(self._wall() - _KEPT_DAYS * 86_400)
+        oldest = _day_of(self._wall() - _KEPT_DAYS * _DAY_S)
         await self._database.run(lambda connection: connection.execute(delete(spending).where(spending.c.day < oldest)))
 
     async def reserve(self, budgets: Sequence[Budget], cost: float) -> Spent:
@@ -100,6 +101,10 @@ class Spending:
 
         await self._database.run(correct)
 
+    def day_ends_in_s(self) -> float:
+        """Until there are new budgets."""
+        return _DAY_S - self._wall() % _DAY_S
+
     async def spent_today(self, subject: str) -> float:
         """With what is reserved now."""
         of_today = select(spending.c.spent).where(
@@ -107,6 +112,12 @@ class Spending:
         )
         units = await self._database.run(lambda connection: connection.execute(of_today).scalar())
         return (units or 0) / _UNITS
+
+    async def all_spent_today(self) -> dict[str, float]:
+        """By subject, with what is reserved now."""
+        of_today = select(spending.c.subject, spending.c.spent).where(spending.c.day == _day_of(self._wall()))
+        rows = await self._database.run(lambda connection: connection.execute(of_today).all())
+        return {subject: units / _UNITS for subject, units in rows}
 
 
 def _day_of(seconds: float) -> str:

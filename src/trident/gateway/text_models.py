@@ -10,19 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from trident.errors import (
-    AuthenticationError,
-    EngineError,
-    InvalidRequestError,
-    NotFoundError,
-    PermissionDeniedError,
-    QueueFullError,
-    TridentError,
-    UnavailableError,
-)
-from trident.errors import UnsupportedParameterError as Unsupported
+from trident.errors import NotFoundError, TridentError, UnavailableError, UnsupportedParameterError
 from trident.gateway.router import Router
-from trident.gateway.upstreams import Upstreams, without_insides
+from trident.gateway.upstream_errors import DEPLOYMENT_FAILURES, as_told
+from trident.gateway.upstreams import Upstreams
+from trident_client.completion import Completion, Delta
 from trident_client.request import Messages, Request
 from trident_client.sampling import DEFAULT_MAX_TOKENS
 from trident_client.tokenization import (
@@ -42,7 +34,6 @@ from trident_client.transport import Outputs
 _REMEMBERED_S = 60.0  # another version of the engine may take longer completions
 _MAX_NAMES = 1 << 16
 _PATIENCE_S = 10.0  # for one deployment, whose text models answer in milliseconds or hang
-_ELSEWHERE = (UnavailableError, QueueFullError, EngineError)
 
 
 class TextModels:
@@ -71,13 +62,16 @@ class TextModels:
         tools: Sequence[Mapping[str, Any]] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         has_special_tokens: bool = True,
+        max_tokens: int = 1,
     ) -> tuple[int, ...]:
-        """As a generation of the model would read the prompt.
+        """As a generation of the model would read the prompt, before a completion of at most `max_tokens`.
 
         Raises:
             TridentError: the model's refusal of the prompt, or no deployment can answer.
         """
-        request = build_tokenize(request_id, prompt, tools=tools, chat_template_kwargs=chat_template_kwargs)
+        request = build_tokenize(
+            request_id, prompt, tools=tools, chat_template_kwargs=chat_template_kwargs, max_tokens=max_tokens
+        )
         ids = read_token_ids(await self._ask(model, request))
         if has_special_tokens:
             return ids
@@ -100,6 +94,11 @@ class TextModels:
             known.update(zip(missing, pieces[1:], strict=True))
         return known
 
+    async def names_in(self, model: str, request_id: str, *answers: Delta | Completion) -> Mapping[int, bytes]:
+        """Likewise, of the likeliest tokens that the answers tell by their ids; asks nobody where there are none."""
+        ids = {token_id for answer in answers for row in answer.top_ids for token_id in row if token_id >= 0}
+        return await self.names(model, request_id, sorted(ids)) if ids else {}
+
     async def longest_completion(self, model: str, request_id: str) -> int:
         """Tokens: what the model's route and its engine allow; `DEFAULT_MAX_TOKENS` where neither says.
 
@@ -111,7 +110,7 @@ class TextModels:
         if self._clock() >= until:
             try:
                 await self._ask(model, build_length_probe(request_id))
-            except _ELSEWHERE:
+            except DEPLOYMENT_FAILURES:
                 pass  # the generation itself will say so
             except TridentError as exc:
                 longest = read_max_output_tokens(exc) or DEFAULT_MAX_TOKENS
@@ -126,12 +125,11 @@ class TextModels:
                 return await asyncio.wait_for(self._upstreams[name].infer(request), self._patience_s)
             except asyncio.TimeoutError:
                 refusal = UnavailableError(f"the text models of {name} gave no answer in {self._patience_s:g} s")
-            except (AuthenticationError, PermissionDeniedError) as exc:  # it is set up wrongly, not the client
-                refusal = UnavailableError(f"deployment {name}: {exc.message}")
-            except _ELSEWHERE as exc:
-                refusal = exc
-            except InvalidRequestError as exc:
-                raise without_insides(exc)  # noqa: B904 - the same one, or it has this as its cause
             except NotFoundError as exc:
-                raise Unsupported(f"the deployments of '{model}' do not tokenize by themselves") from exc
+                message = f"the deployments of '{model}' do not tokenize by themselves"
+                raise UnsupportedParameterError(message) from exc
+            except TridentError as exc:
+                refusal = as_told(exc, name)
+                if not isinstance(refusal, DEPLOYMENT_FAILURES):
+                    raise refusal  # noqa: B904 - the same one, or it has this as its cause
         raise refusal

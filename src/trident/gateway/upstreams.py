@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from trident.errors import InvalidRequestError, SettingsError, TridentError, UnavailableError
+from trident.errors import SettingsError, TridentError, UnavailableError
+from trident.gateway.asked import Asked
 from trident.gateway.config import Deployment
+from trident.gateway.tenant_salt import TenantSalts
 from trident_client import AsyncClient, Connection, Retry
-
-# Words of Triton's own: who knows a name of its shared memory can ask for more (CVE-2025-23320).
-_INSIDE = re.compile(
-    r"shared memory|\bshm|triton_python_backend|\bipv[46]:|\.(?:py|cc|so)\b|/(?:dev|home|mnt|opt|srv|tmp|usr|var)/",
-    re.IGNORECASE,
-)
-_log = logging.getLogger(__name__)
+from trident_client.sampling import Sampling
 
 
 class _Upstream(NamedTuple):
@@ -34,8 +28,10 @@ class Upstreams:
         SettingsError: a key file cannot be read, or an address is none.
     """
 
-    def __init__(self, deployments: Mapping[str, Deployment]) -> None:
+    def __init__(self, deployments: Mapping[str, Deployment], salts: TenantSalts) -> None:
         self._upstreams = {name: _connect(deployment, None) for name, deployment in deployments.items()}
+        self._isolating = _isolating(deployments)
+        self._salts = salts
         self._closing: set[asyncio.Task[None]] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
 
@@ -45,6 +41,12 @@ class Upstreams:
         if upstream is None:
             raise UnavailableError(f"deployment {name} is no longer in the file")
         return upstream.client
+
+    def sampling_at(self, name: str, asked: Asked) -> Sampling:
+        """As the deployment is to get it: salted where it keeps tenants apart. Errors as of `TenantSalts.salted`."""
+        if name not in self._isolating:
+            return asked.sampling
+        return self._salts.salted(asked.sampling, asked.identity.tenant)
 
     def cancel_soon(self, name: str, request_id: str) -> None:
         """End a request that may still run there for nobody; whether its server is still there does not matter."""
@@ -58,6 +60,7 @@ class Upstreams:
         """Of those that moved or went, streams have `grace_s` to end; raises SettingsError and changes nothing."""
         before = self._upstreams
         self._upstreams = {name: _connect(deployment, before.get(name)) for name, deployment in deployments.items()}
+        self._isolating = _isolating(deployments)
         for name, upstream in before.items():
             if self._upstreams.get(name) is not upstream:
                 task = asyncio.get_running_loop().create_task(_close_later(upstream.client, grace_s))
@@ -74,14 +77,8 @@ class Upstreams:
         await asyncio.gather(*clients, *closing, return_exceptions=True)
 
 
-def without_insides(error: InvalidRequestError) -> InvalidRequestError:
-    """What a client may read of a server's refusal: the sentences of our models, nothing of how a server is made."""
-    if _INSIDE.search(error.message) is None:
-        return error
-    _log.warning("a server refused a request: %s", error.message)
-    told = InvalidRequestError("the server behind this model does not take this request")
-    told.__cause__ = error
-    return told
+def _isolating(deployments: Mapping[str, Deployment]) -> frozenset[str]:
+    return frozenset(name for name, deployment in deployments.items() if deployment.isolate_tenants)
 
 
 def _connect(deployment: Deployment, known: _Upstream | None) -> _Upstream:

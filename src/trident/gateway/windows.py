@@ -72,6 +72,10 @@ class Windows(Protocol):
         """What of each share was really used; of concurrent ones the holder goes."""
         ...
 
+    async def standings(self, shares: Sequence[Share]) -> tuple[Standing, ...]:
+        """As they stand now, whatever the shares' amounts; nothing is taken."""
+        ...
+
     async def close(self) -> None:
         """Close connections."""
         ...
@@ -157,6 +161,14 @@ class MemoryWindows:
                 self._windows.setdefault(share.of, _Window()).add(now, amount - share.amount)
             elif share.of in self._windows:
                 self._windows[share.of].give_back(taken.second, share.amount - amount)
+
+    async def standings(self, shares: Sequence[Share]) -> tuple[Standing, ...]:
+        """As `Windows` says."""
+        now = self._advance()
+        for share in shares:
+            if share.of in self._windows:
+                self._windows[share.of].expire(now)
+        return self._standings(shares, now)
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -5,6 +5,7 @@ It knows nothing of how a check works. A deny list's file is read here, so that 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from enum import Enum
@@ -14,7 +15,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trident.errors import SettingsError
-from trident.manifest import RelativePath, explain_invalid
+from trident.faults import explain_invalid
+from trident.manifest import RelativePath
 from trident.safety.verdict import Action
 
 if sys.version_info >= (3, 11):
@@ -147,6 +149,11 @@ class Policy(_Section):
     secrets: SecretsSection = SecretsSection()
     pii: PiiSection = PiiSection()
     json_output: JsonOutputSection = JsonOutputSection()
+
+    @property
+    def sha256(self) -> str:
+        """Of all that it says, hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 def read_policy(path: Path | None) -> Policy:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trident.engines.load import check_embeds, check_generates
 from trident.engines.preflight import GPU_KINDS, check_preflight
-from trident.manifest import find_engine, read_manifest
+from trident.manifest import Manifest, find_engine, read_manifest
 from trident.repository_render import read_engine
 from trident.server.host import STUB, Runtime, find_runtime
 from trident.server.ports import check_ports
@@ -58,7 +58,7 @@ def prepare(settings: Settings) -> Launch:
     repository = find_repository(settings.repository)
     check_ports(settings)
     engine_directory = find_engine(settings.engines, settings.engine)
-    check_engine(engine_directory)
+    manifest = check_engine(engine_directory)
     embedding_directory = find_embedding(settings)
     if embedding_directory is not None:
         check_preflight(embedding_directory, read_manifest(embedding_directory))
@@ -78,13 +78,13 @@ def prepare(settings: Settings) -> Launch:
         secret=secrets.token_hex(16),
         shm_prefix=f"trident_{token}_",
         world_size=world_size,
-        is_gpu=read_manifest(engine_directory).kind in GPU_KINDS,
+        is_gpu=manifest.kind in GPU_KINDS,
         embedding_directory=embedding_directory,
     )
 
 
-def check_engine(directory: Path) -> None:
-    """Whether this machine can serve the engine in `directory`.
+def check_engine(directory: Path) -> Manifest:
+    """The manifest of the engine in `directory`, which this machine can serve.
 
     Raises:
         ManifestError: it cannot; the line says why, and what to do.
@@ -92,6 +92,7 @@ def check_engine(directory: Path) -> None:
     manifest = read_manifest(directory)
     check_generates(manifest)
     check_preflight(directory, manifest)
+    return manifest
 
 
 def find_embedding(settings: Settings) -> Path | None:

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trident.errors import SettingsError, did_you_mean
-from trident.manifest import explain_invalid
+from trident.faults import explain_invalid
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,6 +5,7 @@ What a version says does not change with the release that serves it, so a name w
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import json
 import re
@@ -24,6 +25,12 @@ class PromptTemplates:
 
     def __init__(self, templates: Iterable[PromptTemplate]) -> None:
         self._templates = {template.name: template for template in sorted(templates, key=_order)}
+
+    @property
+    def sha256(self) -> str:
+        """Of all of them, hexadecimal."""
+        told = [f"{name} {template.sha256}" for name, template in self._templates.items()]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
     def names(self) -> list[str]:
         """Each as "name@version", names in order and versions by number."""

@@ -75,6 +75,12 @@ CHECKS = _counter(
     "verdicts",
     "Verdicts of the validation and safety checks; enforced=false: only watched",
 )
+TEXT_INFO = _gauge(
+    "trident_text_info",
+    ("manifest_sha256", "templates_sha256", "policy_sha256"),
+    "",
+    "Always 1; the labels say which engine, prompt templates and policy make the texts",
+)
 DROPPED = _counter(
     "trident_dropped_observations_total", ("histogram",), "observations", "Values that a histogram did not take"
 )
@@ -123,5 +129,5 @@ ENGINE_FAMILIES = (
         "Always 1; the labels say which engine is served",
     ),
 )
-TEXT_FAMILIES = (CHECKS, REJECTED)
+TEXT_FAMILIES = (CHECKS, REJECTED, TEXT_INFO)
 FAMILIES = {family.name: family for family in (*ENGINE_FAMILIES, *TEXT_FAMILIES)}

@@ -28,6 +28,7 @@ from trident.triton_adapter.families import (
     FAMILIES,
     REJECTED,
     TEXT_FAMILIES,
+    TEXT_INFO,
     Family,
     Kind,
     Sample,
@@ -156,9 +157,12 @@ class EngineMetrics:
 class CheckMetrics:
     """Of `preprocessing` and `postprocessing`: what their checks said, and what they refused."""
 
-    def __init__(self, args: dict[str, str]) -> None:
+    def __init__(self, args: dict[str, str], made_with: Callable[[], tuple[str, ...]] | None = None) -> None:
+        """`made_with`: the labels of `trident_text_info` now; None: the other model tells."""
         self._lock = threading.Lock()
         self._gathered: Counter[_Series] = Counter()
+        self._made_with = made_with
+        self._told: set[tuple[str, ...]] = set()
         self._publisher = Publisher(args, TEXT_FAMILIES, rejection_series(), self._take)
 
     def count(self, verdicts: Iterable[Verdict]) -> None:
@@ -180,4 +184,11 @@ class CheckMetrics:
     def _take(self) -> list[Sample]:
         with self._lock:
             taken, self._gathered = self._gathered, Counter()
-        return [Sample(family, labels, count) for (family, labels), count in taken.items()]
+        return [*(Sample(family, labels, count) for (family, labels), count in taken.items()), *self._info()]
+
+    def _info(self) -> list[Sample]:
+        if self._made_with is None:
+            return []
+        now = self._made_with()
+        self._told.add(now)
+        return [Sample(TEXT_INFO.name, labels, float(labels == now)) for labels in self._told]

@@ -9,7 +9,7 @@ import triton_python_backend_utils as pb_utils
 
 from trident.contract import PREPROCESSING
 from trident.errors import ContentBlockedError, TridentError
-from trident.manifest import read_manifest
+from trident.manifest import FILE_NAME, read_manifest, sha256_of
 from trident.safety.chain import InputChain, OutputChain
 from trident.safety.policy import CharactersSection, Mode, Policy, read_policy
 from trident.safety.verdict import Action, Verdict
@@ -33,7 +33,7 @@ class PreprocessingModel:
         self._templates = read_prompt_templates(settings.prompts)
         self._link = EngineLink(args)
         self._take_in(self._link.directory)
-        self._metrics = CheckMetrics(args)
+        self._metrics = CheckMetrics(args, lambda: self._made_with)
         self._link.follow(self._take_in)
 
     def _take_in(self, directory: Path) -> None:
@@ -49,6 +49,7 @@ class PreprocessingModel:
             total_checks=InputChain(Policy(lengths=policy.lengths, characters=CharactersSection(mode=Mode.OFF))),
         )
         self._serving = manifest, preprocessing  # both at once: requests come in another thread
+        self._made_with = sha256_of(directory / FILE_NAME), self._templates.sha256, policy.sha256
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response for each request."""

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from tests.unit.build.tiny_source import CONTROL, vocabulary, write_gguf
+from tests.unit.examples import many
 from trident.errors import RecipeError
 from trident_build.gguf_file import read_gguf
 from trident_build.tokenizer import check_supported, convert_tokenizer, eos_ids, write_tokenizer
@@ -27,7 +28,7 @@ def converted(engine: Path) -> Tokenizer:
     return Tokenizer.from_file(str(engine / "tokenizer" / "tokenizer.json"))
 
 
-@settings(max_examples=400, deadline=None)
+@many(3)
 @given(text=TEXT)
 def test_every_text_that_can_be_spelled_has_openvino_s_ids(
     text: str, converted: Tokenizer, openvino_tokenizer: Any
@@ -37,7 +38,7 @@ def test_every_text_that_can_be_spelled_has_openvino_s_ids(
         assert converted.encode(text).ids == expected
 
 
-@settings(max_examples=400, deadline=None)
+@many(3)
 @given(text=TEXT)
 def test_every_text_that_can_be_spelled_comes_back(text: str, converted: Tokenizer) -> None:
     if can_spell(converted, text):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from .call import call
 from .scripted_server import Complain, Die, Hang, Say
 
 TRIDENT = [sys.executable, "-c", "from trident.cli import main; main()"]
@@ -15,13 +16,10 @@ DONE = [Say("fine", "stop", {"num_output_tokens": 2})]
 
 
 @pytest.fixture
-def run(tmp_path):
-    def run(*arguments, stdin=""):
-        return subprocess.run(
-            [*TRIDENT, *arguments], cwd=tmp_path, input=stdin, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
+def run(tmp_path, monkeypatch):
+    """`trident` in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    return call
 
 
 @pytest.fixture

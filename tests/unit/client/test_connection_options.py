@@ -2,18 +2,16 @@
 
 import json
 import ssl
-import subprocess
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from .call import call
 from .certificates import Authority
 from .scripted_server import Say, ScriptedServer, ServerTls
 
-TRIDENT = [sys.executable, "-c", "from trident.cli import main; main()"]
 KEY = "tk-example"
 ASKED = {
     "generate": ["generate", "Hi"],
@@ -46,14 +44,10 @@ def options(authority, tmp_path):
 
 
 @pytest.fixture
-def run(tmp_path):
-    def run(*arguments, stdin=""):
-        command = [*TRIDENT, *arguments]
-        return subprocess.run(
-            command, cwd=tmp_path, input=stdin, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
+def run(tmp_path, monkeypatch):
+    """`trident` in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    return call
 
 
 @pytest.fixture

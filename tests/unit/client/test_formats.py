@@ -229,6 +229,7 @@ def test_importing_the_client_loads_nothing_heavy():
         ("grpc://LOCALHOST:8001", True),
         ("dns:///localhost:8001", True),
         ("[::1]:8001", True),
+        ("http://localhost:8002/metrics", True),
         ("localhost.example.org:8001", False),
         ("http://127.0.0.1.example.org", False),
         ("http://192.168.0.1:8000", False),

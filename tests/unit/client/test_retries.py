@@ -120,17 +120,19 @@ def test_a_cancelled_wait_between_retries_ends_at_once(server, url, protocol):
 # Deadlines
 
 
-@pytest.mark.parametrize("where", ["client", "call"])
-@pytest.mark.parametrize("script", [[Hang()], [Say("a"), Hang()]], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "script"), [("client", [Hang()]), ("call", [Say("a"), Hang()])], ids=["before", "after"]
+)
 def test_a_deadline_ends_a_request_that_hangs_and_the_server_is_told(face, server, where, script):
+    """Before its answer began and after. Half a second, because a busy machine takes a while to send it at all."""
     server.script = [*script, Say("", "cancelled")]
-    of_client, of_call = ({"timeout_s": 0.3}, {}) if where == "client" else ({}, {"timeout_s": 0.3})
+    of_client, of_call = ({"timeout_s": 0.5}, {}) if where == "client" else ({}, {"timeout_s": 0.5})
     client = face(**of_client)
-    with pytest.raises(DeadlineExceededError, match=r"the request's 0\.3 s are over"):
+    with pytest.raises(DeadlineExceededError, match=r"the request's 0\.5 s are over"):
         client.take(ALL, "Hi", request_id="a", **of_call)
     assert server.cancels == ["a"]
     told = asked(server)[0]["inputs"]["timeout_ms"]
-    assert 0 < (told[0] if isinstance(told, list) else told) <= 300
+    assert 0 < (told[0] if isinstance(told, list) else told) <= 500
 
 
 def test_a_deadline_counts_the_retries_too(face, server):

@@ -12,13 +12,10 @@ import pytest
 
 from trident_client.sampling import DEFAULT_MAX_TOKENS
 
+from .call import call
 from .scripted_server import Complain, Hang, Say
 
 TRIDENT = [sys.executable, "-c", "from trident.cli import main; main()"]
-
-
-def run(*arguments, stdin=""):
-    return subprocess.run([*TRIDENT, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
 
 def start(*arguments):
@@ -48,7 +45,7 @@ def address(server):
 def test_generate_writes_the_text_alone_when_piped(server, url, protocol):
     address = ["--url", url, "--protocol", protocol]
     server.script = [Say("über "), Say("all", "stop", {"num_output_tokens": 2})]
-    result = run("generate", "Hi", *address, "--max-tokens", "7", "--stop", "x", "--stop", "y", "--seed", "3")
+    result = call("generate", "Hi", *address, "--max-tokens", "7", "--stop", "x", "--stop", "y", "--seed", "3")
     assert (result.returncode, result.stdout, result.stderr) == (0, "über all\n", "")
     sent = server.requests[0]["inputs"]
     assert (sent["max_tokens"], sent["stop_words"]) in ((7, ["x", "y"]), ([7], ["x", "y"]))
@@ -57,14 +54,14 @@ def test_generate_writes_the_text_alone_when_piped(server, url, protocol):
 @pytest.mark.parametrize("argument", [[], ["-"]])
 def test_generate_reads_stdin(server, address, argument):
     server.script = [Say("", "stop")]
-    run("generate", *argument, *address, stdin="two\nlines\n")
+    call("generate", *argument, *address, stdin="two\nlines\n")
     assert server.requests[0]["inputs"]["text_input"] == ["two\nlines"]
 
 
 @pytest.mark.parametrize("option", [[], ["--no-stream"]])
 def test_generate_json_is_one_object(server, address, option):
     server.script = [Say("Hello", "length", {"num_input_tokens": 3, "num_output_tokens": 2})]
-    result = run("generate", "Hi", *address, "--json", *option)
+    result = call("generate", "Hi", *address, "--json", *option)
     answer = json.loads(result.stdout)
     assert answer.pop("ttft_ms") > 0
     assert answer.pop("tokens_per_s") > 0
@@ -84,24 +81,24 @@ def test_generate_streams_into_a_pipe_and_ctrl_c_cancels_on_the_server(server, a
 
 def test_an_error_is_one_line_and_its_exit_status(server, address):
     server.script = [Complain("in ensemble 'ensemble', max_tokens must be in 1..512, got 0")]
-    result = run("generate", "Hi", *address)
+    result = call("generate", "Hi", *address)
     assert (result.returncode, result.stderr) == (2, "trident: max_tokens must be in 1..512, got 0\n")
 
 
 def test_no_server_is_one_line_that_says_what_to_do():
-    result = run("generate", "Hi", "--url", "127.0.0.1:1")
+    result = call("generate", "Hi", "--url", "127.0.0.1:1")
     assert result.returncode == 1
     assert result.stderr.startswith("trident: no answer from 127.0.0.1:1 (")
     assert result.stderr.endswith("is `trident serve` running there?\n")
 
 
 def test_help_names_the_default_that_the_client_has():
-    assert f"[default: ({DEFAULT_MAX_TOKENS})]" in " ".join(run("generate", "--help").stdout.split())
+    assert f"[default: ({DEFAULT_MAX_TOKENS})]" in " ".join(call("generate", "--help").stdout.split())
 
 
 def test_chat_keeps_the_history_until_reset(server, address):
     server.script = [Say("fine", "stop")]
-    result = run("chat", *address, "--system", "Be brief.", stdin="How?\n\nWhy?\n/reset\nWho?\n/quit\nnever\n")
+    result = call("chat", *address, "--system", "Be brief.", stdin="How?\n\nWhy?\n/reset\nWho?\n/quit\nnever\n")
     assert (result.returncode, result.stdout, result.stderr) == (0, "fine\nfine\nfine\n", "")
     system, answer = ("system", "Be brief."), ("assistant", "fine")
     assert [messages_of(seen) for seen in server.requests] == [
@@ -146,5 +143,5 @@ def test_ctrl_c_at_the_prompt_of_a_terminal_ends_the_chat(server, address):
 
 def test_chat_json_is_one_object_for_each_answer(server, address):
     server.script = [Say("fine", "stop", {"num_output_tokens": 1})]
-    lines = run("chat", *address, "--json", stdin="How?\nWhy?\n").stdout.splitlines()
+    lines = call("chat", *address, "--json", stdin="How?\nWhy?\n").stdout.splitlines()
     assert [json.loads(line)["text"] for line in lines] == ["fine", "fine"]

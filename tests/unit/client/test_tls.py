@@ -31,11 +31,11 @@ def start(authority):
         server.stop()
 
 
-def ask(server, protocol, tls, *, has_scheme=False):
+def ask(server, protocol, tls, *, has_scheme=False, **options):
     url = server.grpc_url if protocol == "grpc" else server.http_url
     if has_scheme:
         url = f"{'grpcs' if protocol == 'grpc' else 'https'}://{url}"
-    with Client(url, protocol, connection=Connection(tls=tls), retry=Retry(0)) as client:
+    with Client(url, protocol, connection=Connection(tls=tls, **options), retry=Retry(0)) as client:
         return client.generate("Hi").text
 
 
@@ -52,7 +52,7 @@ def test_a_server_of_another_authority_is_not(start, tmp_path, protocol):
 
 def test_a_server_that_is_not_encrypted_is_not_spoken_to(server, authority, protocol):
     with pytest.raises(UnavailableError, match="no answer from"):
-        ask(server, protocol, Tls(ca_file=authority.ca_file))
+        ask(server, protocol, Tls(ca_file=authority.ca_file), connect_timeout_s=0.5)
     assert server.requests == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.engines.adapter_suite import Listener, ask, prompt
@@ -100,7 +100,6 @@ def test_what_can_never_fit_fails_by_itself_and_at_once():
     assert listener.ends[small] == "length"
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_every_load_ends_with_every_token_and_no_block_held(data):
     """For every mixture of prompts, lengths and cancels, in a cache that holds the largest of them and little more."""

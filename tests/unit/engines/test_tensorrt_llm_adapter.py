@@ -5,15 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.engines.adapter_suite import AdapterSuite
-from tests.unit.engines.tensorrt_llm_engines import double_installed, load
+from tests.unit.engines.tensorrt_llm_engines import load
 from trident.engines.capabilities import CAPABILITIES, Support
 from trident.manifest import EngineKind
 
-
-@pytest.fixture(scope="module", autouse=True)
-def double():
-    with double_installed() as package:
-        yield package
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.fixture(scope="class")

@@ -6,12 +6,15 @@ from uuid import uuid4
 
 from trident.errors import TridentError
 from trident.gateway.asked import Asked
-from trident.gateway.config import parse_config
+from trident.gateway.config_file import parse_config
 from trident.gateway.exchange import Exchange
 from trident.gateway.identity import ANONYMOUS
 from trident.gateway.router import Router
 from trident_client.completion import Delta
 from trident_client.sampling import Sampling
+
+# Two deployments, the second for when the first fails.
+TWO = {"chat": {"deployments": {"main": 1}, "fallbacks": ["spare"], "price": {"output_per_million": 1e6}}}
 
 
 def config_of(models, rules=(), **deployments):
@@ -84,6 +87,9 @@ class ScriptedUpstreams:
 
     def cancel_soon(self, name, request_id):
         self.cancelled.append((name, request_id))
+
+    def sampling_at(self, name, asked):
+        return asked.sampling
 
     def __getitem__(self, name):
         return ScriptedClient(name, self)
@@ -167,6 +173,12 @@ class Bench:
             asked or asked_for(), self.router, self.limiter, self.upstreams, [self.observer],
             timeout_s=self.timeout_s, background=self.background,
         )  # fmt: skip
+
+    async def read(self, asked=None):
+        """Every text of one exchange, and the exchange after its end."""
+        async with self.exchange(asked) as exchange:
+            texts = [delta.text async for delta in exchange]
+        return texts, exchange
 
     async def settle(self):
         while self.background:

@@ -3,9 +3,11 @@
 import asyncio
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
-from tests.unit.gateway.scripted_upstream import CountingLimiter, ScriptedUpstreams, asked_for, config_of, words
+from tests.unit.gateway.loop import run, turns
+from tests.unit.gateway.scripted_upstream import TWO, CountingLimiter, ScriptedUpstreams, asked_for, config_of, words
 from trident.errors import EngineError
 from trident.gateway.cache.answers import AnswerCache, is_worth_keeping
 from trident.gateway.cache.key import cache_key
@@ -14,11 +16,10 @@ from trident.gateway.config import CacheSettings
 from trident.gateway.exchange import Exchange
 from trident.gateway.identity import Identity
 from trident.gateway.router import Router
-from trident_client.completion import Delta
+from trident_client.completion import Beam, Delta
 from trident_client.sampling import Sampling
 
 ONE = {"chat": {"deployments": {"main": 1}, "price": {"output_per_million": 1e6}}}
-TWO = {"chat": {"deployments": {"main": 1}, "fallbacks": ["spare"]}}
 
 
 class Cached:
@@ -50,10 +51,6 @@ class Cached:
     @property
     def num_asked(self):
         return len(self.upstreams.asked)
-
-
-def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
 def test_the_same_request_has_the_same_stream_without_an_engine_and_costs_nothing():
@@ -211,8 +208,7 @@ def test_a_lead_that_leaves_early_leaves_nobody_waiting():
         first = asyncio.create_task(gateway.ask())
         await asyncio.sleep(0)
         second = asyncio.create_task(gateway.ask())
-        for _ in range(60):
-            await asyncio.sleep(0)
+        await turns(60)
         first.cancel()
         return (await second)[0]
 
@@ -275,3 +271,20 @@ def test_answers_are_forgotten_by_key_prefix_model_tag_and_tenant(what, left):
     store.put(entry("c", prompt="bye", tags=frozenset({"x"})))
     store.drop(**what)
     assert "".join(key for key in "abc" if store.get(key)) == left
+
+
+def test_an_answer_with_logits_is_not_kept_and_no_figure_of_a_token_is_free():
+    logits = np.zeros((4, 1000), np.float32)
+    assert is_worth_keeping([Delta("a", "stop")])
+    for name in ("context_logits", "generation_logits"):
+        assert not is_worth_keeping([Delta("a", "stop", **{name: logits})])
+
+    def size(**changes):
+        return Entry("k", "t", "m", "p", frozenset(), (Delta("a", "stop", **changes),), 60.0).size_bytes
+
+    plain = size()
+    assert size(context_logits=logits) - plain >= logits.nbytes
+    top = {"top_ids": (tuple(range(20)),) * 50, "top_log_probs": ((0.5,) * 20,) * 50}
+    assert size(**top) - plain >= 50 * 20 * 2 * 24
+    for changes in ({"log_probs": (0.5,)}, {"token_texts": (b"a",)}, {"report": {"a": 1}}, {"beams": (Beam("a"),)}):
+        assert size(**changes) > plain

@@ -5,32 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from starlette.datastructures import Headers
 
+from tests.unit.gateway.clock import Clock
 from trident.errors import AuthenticationError, RateLimitError, UnavailableError
 from trident.gateway import keys
 from trident.gateway.authentication import Authenticator, credential_of
-from trident.gateway.config import parse_config
+from trident.gateway.config_file import parse_config
 from trident.gateway.database import Database
 from trident.gateway.failures import Failures
 from trident.gateway.identity import Limits
-from trident.gateway.key_ring import AWAY_S, KEPT_S
+from trident.gateway.key_ring import AWAY_S, KEPT_S, KeyRing
 from trident.gateway.key_table import add_key, revoke_key
 
 ADDRESS = "203.0.113.7"
 WRONG = keys.new_key(keys.new_prefix())
-
-
-class Clock:
-    """Goes where a test says."""
-
-    def __init__(self, now=0.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 class Door:
@@ -58,7 +50,6 @@ class Door:
         return await self.authenticator.authenticate(headers, address)
 
     async def close(self):
-        await self.authenticator.close()
         await self.database.close()
 
 
@@ -240,7 +231,11 @@ def test_guesses_behind_one_address_do_not_stop_who_worked_before(tmp_path):
 
 
 @pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "silent"])
-def test_while_the_database_is_away_a_key_that_was_good_goes_on_for_a_while_and_no_other_does(tmp_path, is_silent):
+def test_while_the_database_is_away_a_key_that_was_good_goes_on_for_a_while_and_no_other_does(
+    tmp_path, is_silent, monkeypatch
+):
+    monkeypatch.setattr("trident.gateway.authentication.KeyRing", partial(KeyRing, patience_s=0.5))
+
     async def check(door):
         async def away(fn):
             if is_silent:

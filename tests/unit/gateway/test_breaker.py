@@ -3,20 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.gateway.clock import Clock
 from trident.gateway.breaker import Breaker
 from trident.gateway.routing_rules import BreakerLimits
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 def opened(**limits):
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = Breaker(BreakerLimits(**{"consecutive_failures": 1, **limits}), clock)
     breaker.failed(breaker.admit())
     return breaker, clock
@@ -85,7 +78,7 @@ def test_while_it_is_open_those_that_were_let_in_before_have_no_say():
 @given(st.lists(st.tuples(st.sampled_from(["admit", "succeed", "fail", "leave", "wait"]), st.integers(0, 3))))
 def test_whatever_happens_it_never_lets_two_probes_in_and_never_stays_shut(steps):
     """Nobody who was let in is forgotten: once all have left and time has passed, the next is let in."""
-    clock = Clock()
+    clock = Clock(100.0)
     breaker = Breaker(BreakerLimits(consecutive_failures=2, window=3, rest_s=1.0, max_rest_s=4.0), clock)
     held = []
     for step, number in steps:

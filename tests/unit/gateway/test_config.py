@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trident.errors import SettingsError
-from trident.gateway.config import GatewayConfig, parse_config, read_config
+from trident.gateway.config import GatewayConfig
+from trident.gateway.config_file import parse_config, read_config
 
 SMALL = {"deployments": {"main": {"url": "h:1"}}, "models": {"small": {"deployments": {"main": 1}}}}
 
@@ -39,6 +40,10 @@ def test_a_deployment_and_a_model_are_enough():
         ({"rules": [{"name": "r", "use_model": "smal"}]}, "no model 'smal'; did you mean 'small'?"),
         ({"server": {"workers": 2}}, "set server.redis"),
         ({"auth": {"jwt": {"issuer": "i", "audience": "a", "jwks_url": "http://i"}}}, "https://"),
+        ({"ledger": {"contnt": "full"}}, "unknown key 'ledger.contnt'; did you mean 'content'?"),
+        ({"auth": {"jwt": {"isuer": "i"}}}, "unknown key 'auth.jwt.isuer'; did you mean 'issuer'?"),
+        ({"rules": [{"name": "r", "use_model": "small", "when": {"modle": "small"}}]}, "did you mean 'model'?"),
+        ({"server": 8080}, "server: "),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )

@@ -5,6 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
+from tests.unit.gateway.loop import run, turns
 from tests.unit.gateway.scripted_upstream import Bench, CountingLimiter, asked_for, config_of
 from trident.errors import (
     DeadlineExceededError,
@@ -69,7 +70,7 @@ def embed(bench, model="minilm", identity=ANONYMOUS):
         async with exchange:
             return await exchange.embeddings()
 
-    return asyncio.run(asyncio.wait_for(ask(), 20))
+    return run(ask())
 
 
 def test_the_vectors_come_from_the_route_s_deployment_and_their_tokens_are_counted_and_paid():
@@ -125,12 +126,12 @@ def test_a_client_that_leaves_frees_the_deployment_and_counts_as_having_left():
             timeout_s=9, background=bench.background,
         )  # fmt: skip
         task = asyncio.create_task(exchange.start())
-        await asyncio.sleep(0.01)
+        await turns()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await bench.settle()
 
-    asyncio.run(asyncio.wait_for(leave(), 20))
+    run(leave())
     assert bench.outcome.is_cancelled
     assert bench.router.states["main"].num_running == 0
     assert bench.limiter.settled == [(0, 0.0)]
@@ -147,7 +148,7 @@ def test_a_model_for_text_makes_no_embeddings_and_the_other_way_round():
             pass
 
     with pytest.raises(InvalidRequestError, match="'minilm' makes embeddings only, at /v1/embeddings"):
-        asyncio.run(chat())
+        run(chat())
     assert bench.upstreams.asked == []
 
 

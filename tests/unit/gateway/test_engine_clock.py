@@ -4,18 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.gateway.clock import Clock
 from trident.gateway.engine_clock import EngineClock
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 def test_two_that_run_at_once_share():
-    clock = Clock()
+    clock = Clock(100.0)
     engine = EngineClock(clock)
     first = engine.enter()
     clock.now += 2
@@ -29,7 +23,7 @@ def test_two_that_run_at_once_share():
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0, 50)), max_size=30))
 def test_the_shares_of_all_are_the_time_in_which_any_ran(requests):
     """`requests`: when each begins and how long it runs."""
-    clock = Clock()
+    clock = Clock(100.0)
     engine = EngineClock(clock)
     moments = sorted(
         [(begin, number, "enter") for number, (begin, _) in enumerate(requests)]

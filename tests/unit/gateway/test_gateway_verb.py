@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from trident.cli import app
 from trident.cli.gateway import greeting
 from trident.errors import HostError, SettingsError
-from trident.gateway.config import parse_config
+from trident.gateway.config_file import parse_config
 
 FILE = """
 [server]

@@ -19,9 +19,11 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import encode
 from pydantic import ValidationError
 
+from tests.unit.gateway.clock import Clock
 from trident.errors import AuthenticationError, RateLimitError, SettingsError
 from trident.gateway.authentication import Authenticator
-from trident.gateway.config import Jwt, parse_config
+from trident.gateway.config import Jwt
+from trident.gateway.config_file import parse_config
 from trident.gateway.database import Database
 from trident.gateway.jwt import TokenVerifier
 
@@ -31,16 +33,6 @@ EC = ECKey.generate_key("P-256", {"kid": "ec"})
 ED = OKPKey.generate_key("Ed25519", {"kid": "ed"})
 FOREIGN = RSAKey.generate_key(2048, {"kid": "rsa"})
 CLAIMS = {"iss": "https://id.example", "aud": "gateway", "sub": "ann", "exp": NOW + 600, "tenant": "team"}
-
-
-class Clock:
-    """Goes where a test says."""
-
-    def __init__(self, now=0.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 class Provider:

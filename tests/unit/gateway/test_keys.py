@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from tests.unit.gateway.clock import Clock
 from trident.errors import AuthenticationError, NotFoundError, SettingsError
 from trident.gateway.config import Server
 from trident.gateway.database import Database
@@ -20,16 +21,6 @@ from trident.gateway.keys import ApiKey, digest_of, is_right, new_key, new_prefi
 
 PEPPER = b"p" * 32
 NOW = 1_800_000_000.0
-
-
-class Clock:
-    """Goes where a test says."""
-
-    def __init__(self, now):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 def made(text=None, **values):
@@ -168,7 +159,7 @@ def test_unknown_and_revoked_keys_are_refused_by_name(tmp_path):
 def test_key_is_looked_up_once_in_a_few_seconds_and_stops_soon_after_it_is_revoked(tmp_path):
     """`KEPT_S` is how long a revoked key goes on at most."""
     key, text = made()
-    clock = Clock(0.0)
+    clock = Clock()
 
     async def use(database):
         await database.run(lambda connection: add_key(connection, key))
@@ -187,7 +178,7 @@ def test_key_is_looked_up_once_in_a_few_seconds_and_stops_soon_after_it_is_revok
 def test_unknown_wrong_and_malformed_keys_are_refused_alike(tmp_path):
     """One text for all, which does not say what was wrong; a key made a moment later works in a few seconds."""
     key, text = made()
-    clock = Clock(0.0)
+    clock = Clock()
 
     async def use(database):
         ring = KeyRing(database, PEPPER, clock, lambda: NOW)

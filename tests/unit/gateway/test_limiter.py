@@ -7,25 +7,17 @@ import math
 from collections import deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
+from tests.unit.gateway.clock import Clock
 from trident.errors import RateLimitError
 from trident.gateway.identity import Identity, Limits
 from trident.gateway.limiter import Limiter, duration_text
 from trident.gateway.windows import MemoryWindows
 
 LIMITS = Limits(requests_per_minute=5, tokens_per_minute=100, concurrent_requests=3)
-
-
-class Clock:
-    """Goes where a test says."""
-
-    def __init__(self, now=1000.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 def identity(key=None, tenant=None, name="team", key_id="key"):
@@ -221,7 +213,7 @@ _STEPS = st.lists(
 
 
 @given(_STEPS)
-@settings(max_examples=200)
+@many(2)
 def test_no_minute_ever_admits_more_than_the_limit(steps):
     """Any order of reservations, settlements and pauses; and at the end nothing is held."""
 

@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.unit.gateway.loop import run
 from tests.unit.gateway.scripted_upstream import config_of
+from trident.gateway.config import Deployment
 from trident.gateway.deployment_state import EngineLoad
-from trident.gateway.load_watcher import LoadWatcher, load_in, watched
+from trident.gateway.load_watcher import LoadWatcher, engine_in, load_in, served_in, watched
 from trident.gateway.router import Router
 from trident_client.metrics import parse_metrics
 
@@ -28,17 +30,20 @@ def test_the_load_is_what_runs_and_waits_over_the_places_of_one_engine_or_of_all
     assert load_in(parse_metrics(PAGE), "absent") is load_in(parse_metrics("nothing here"), None) is None
 
 
-def test_only_deployments_that_are_chosen_by_load_are_read_where_their_metrics_are():
+def test_deployments_are_read_that_are_chosen_by_load_or_of_which_the_file_says_no_version():
     models = {
         "chat": {"deployments": {"a": 1, "b": 1}, "policy": "least_loaded"},
         "prefix": {"deployments": {"c": 1, "d": 1}, "policy": "prefix_affinity"},
         "plain": {"deployments": {"e": 1, "f": 1}},
         "alone": {"deployments": {"g": 1}, "policy": "least_loaded"},
     }
-    config = config_of(models, a={"metrics_url": "http://m:9/metrics"}, b={"metrics_url": "m:9"})
+    told = {name: {"version": "1"} for name in "abcdeg"}
+    told["a"]["metrics_url"], told["b"]["metrics_url"] = "http://m:9/metrics", "m:9"
+    config = config_of(models, **told)
     assert watched(config) == {
         "a": "http://m:9/metrics",
         "b": "http://m:9/metrics",
+        "f": "http://f:8002/metrics",
         "c": "http://c:8002/metrics",
         "d": "http://d:8002/metrics",
     }
@@ -77,7 +82,7 @@ def test_a_reading_arrives_whatever_failed_before_it(answers):
             await watcher.close()
             return router.states["a"].load(), router.states["b"].load()
 
-    assert asyncio.run(asyncio.wait_for(use(), 20)) == (15 / 16, None)
+    assert run(use()) == (15 / 16, None)
 
 
 def test_a_deployment_that_comes_with_a_rewritten_file_is_read_too():
@@ -94,4 +99,27 @@ def test_a_deployment_that_comes_with_a_rewritten_file_is_read_too():
             await served.wait()
             await watcher.close()
 
-    asyncio.run(asyncio.wait_for(use(), 20))
+    run(use())
+
+
+def info(*lines):
+    return engine_in(parse_metrics("\n".join(lines)), Deployment(url="a:1"))
+
+
+ENGINE = 'trident_engine_info{{model="tensorrt_llm",version="1",kind="openvino",engine="e",engine_version="{}"}} {}'
+TEXT = 'trident_text_info{{model="x",version="1",manifest_sha256="{}",templates_sha256="{}",policy_sha256="{}"}} 1'
+
+
+def test_an_engine_is_its_version_and_the_sums_of_what_makes_its_texts():
+    told = {info(ENGINE.format(1, 1), TEXT.format(*sums)) for sums in ("abc", "xbc", "axc", "abx")}
+    assert len(told) == 4
+    assert info(TEXT.format(*"abc"), ENGINE.format(1, 1)) in told
+
+
+def test_an_engine_that_was_promoted_and_taken_back_is_the_one_before():
+    """And its answers are not those of the one between: what was replaced has the value 0."""
+    first = info(ENGINE.format(1, 1))
+    second = info(ENGINE.format(1, 0), ENGINE.format(2, 1))
+    assert info(ENGINE.format(1, 1), ENGINE.format(2, 0)) == first != second
+    assert served_in(parse_metrics(ENGINE.format(1, 0) + "\n" + ENGINE.format(2, 1))) == "e@2"
+    assert served_in(parse_metrics(PAGE)) == ""

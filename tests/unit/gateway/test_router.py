@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-import time
+import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.gateway.loop import turns
 from tests.unit.gateway.scripted_upstream import asked_for, config_of
 from trident.errors import NotFoundError, QueueFullError, SettingsError, UnavailableError
 from trident.gateway.deployment_state import STALE_S, EngineLoad
@@ -34,9 +35,20 @@ def fails(text):
     raise ValueError(text)
 
 
+GO_ON = threading.Event()
+
+
 def is_slow(text):
-    time.sleep(1)
+    """Answers when a test lets it."""
+    GO_ON.wait(20)
     return "question"
+
+
+@pytest.fixture
+def go_on():
+    GO_ON.clear()
+    yield GO_ON
+    GO_ON.set()
 
 
 NOT_A_FUNCTION = 3
@@ -99,6 +111,7 @@ def test_a_rule_that_escalates_names_the_model_that_was_asked_as_the_next():
     assert router_of({}).decide(asked_for()).escalation is None
 
 
+@pytest.mark.usefixtures("go_on")
 @pytest.mark.parametrize("function", ["fails", "is_slow"])
 def test_a_classifier_that_fails_or_takes_its_time_has_said_nothing(function):
     assert model_for({"classifier": f"{__name__}:{function}", "label": "question"}, asked_for(prompt="why?")) == "chat"
@@ -293,21 +306,17 @@ def test_what_is_read_of_prompts():
     assert estimated_tokens("\ud800") == 1
 
 
-def is_patient(text):
-    time.sleep(0.05)
-    return "question"
-
-
-def test_what_a_classifier_was_asked_before_the_file_is_rewritten_is_still_answered():
+def test_what_a_classifier_was_asked_before_the_file_is_rewritten_is_still_answered(go_on):
     """Ten wait for two threads when it happens; none of them is taken for a client that left."""
-    when = {"classifier": f"{__name__}:is_patient", "label": "question"}
+    when = {"classifier": f"{__name__}:is_slow", "label": "question"}
     rules = [{"name": "r", "when": when, "use_model": "cheap"}]
 
     async def use():
         router = Router(config_of(CHAT, rules))
         asking = [asyncio.ensure_future(router.labels_of(asked_for())) for _ in range(10)]
-        await asyncio.sleep(0.02)
+        await turns()
         router.update(config_of(CHAT))
+        go_on.set()
         return await asyncio.gather(*asking)
 
     assert [list(labels.values()) for labels in asyncio.run(use())] == [["question"]] * 10

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from types import SimpleNamespace
 
 import httpx
@@ -15,14 +16,16 @@ from tests.unit.gateway.scripted_upstream import config_of
 from trident.cli import app as cli
 from trident.errors import TridentError
 from trident.gateway import routing_api
-from trident.gateway.asked import Decision, Outcome
+from trident.gateway.asked import Asked, Decision, Outcome
+from trident.gateway.database import Database
 from trident.gateway.deployment_state import EngineLoad
 from trident.gateway.edge.envelope import Envelope
 from trident.gateway.edge.errors import add_error_handlers
 from trident.gateway.identity import ANONYMOUS
+from trident.gateway.ledger.ledger import Ledger
 from trident.gateway.metrics import Metrics
-from trident.gateway.route_statistics import RouteStatistics
 from trident.gateway.router import Router
+from trident_client.sampling import Sampling
 
 pytestmark = pytest.mark.anyio
 MODELS = {
@@ -39,18 +42,25 @@ VALUES = {
 
 
 @pytest.fixture
-def gateway():
+async def gateway(tmp_path):
     config = config_of(MODELS, RULES)
+    database = Database(f"sqlite:///{tmp_path / 'gateway.db'}")
+    await database.start()
+    ledger = Ledger(config.ledger, tmp_path / "spool", database, config.deployments)
+    await ledger.start()
 
     async def authenticate(headers, address):
         return ANONYMOUS
 
-    return SimpleNamespace(
+    yield SimpleNamespace(
         config=config,
         router=Router(config),
-        statistics=RouteStatistics(config.deployments),
+        database=database,
+        ledger=ledger,
         authenticator=SimpleNamespace(authenticate=authenticate),
     )
+    await ledger.close()
+    await database.close()
 
 
 @pytest.fixture
@@ -117,15 +127,24 @@ async def test_a_wrong_question_is_refused(client_at, question, status):
     assert (answer.status_code, set(answer.json()["error"])) == (status, {"message", "type", "param", "code"})
 
 
-async def test_a_report_is_given_by_name_or_alias_with_every_deployment(client_at, gateway):
-    gateway.statistics.ended(Outcome(None, Decision("chat", ("main",), ()), "main", ttft_s=0.1, duration_s=0.5))
-    gateway.statistics.feedback("chat", "main", 1.0)
+async def test_a_report_of_the_ledger_is_given_by_name_or_alias_with_every_deployment(client_at, gateway):
+    """Also of a request that ended a moment ago."""
+    asked = Asked("a", ANONYMOUS, "chat", "chat", "chat", "hi", Sampling())
+    outcome = Outcome(
+        asked, Decision("chat", ("main",), ()), "main", ttft_s=0.1, duration_s=0.5, started_at=time.time()
+    )
+    gateway.ledger.ended(outcome)
+    gateway.ledger.compared(outcome, "small", None)
     for name in ("chat", "gpt"):
         report = (await client_at().get(f"/admin/routes/{name}/report")).json()
         assert [arm["deployment"] for arm in report["arms"]] == ["main", "canary"]
-        assert report["arms"][0]["num_requests"] == report["arms"][0]["num_feedback"] == 1
+        assert [arm["num_requests"] for arm in report["arms"]] == [1, 0]
         assert report["arms"][0]["latency_ms"]["mean"] == {"value": 500.0, "low": None, "high": None}
+        assert [shadow["num_left_out"] for shadow in report["shadows"]] == [1]
+    later = (await client_at().get("/admin/routes/chat/report", params={"since": time.time() + 60})).json()
+    assert later["arms"][0]["num_requests"] == 0
     assert (await client_at().get("/admin/routes/none/report")).status_code == 404
+    assert (await client_at().get("/admin/routes/chat/report", params={"since": "nan"})).status_code == 400
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/admin/route/explain"), ("GET", "/admin/routes/chat/report")])

@@ -4,95 +4,20 @@ import asyncio
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from tests.unit.gateway.scripted_upstream import CountingLimiter, ScriptedUpstreams, asked_for, config_of, words
-from trident.errors import EngineError, SettingsError, UnavailableError
-from trident.gateway.cache.answers import AnswerCache
+from tests.unit.gateway.loop import run
+from tests.unit.gateway.scripted_upstream import asked_for, words
+from tests.unit.gateway.semantic_gateway import ALIKE, ASKED, Semantic, embed, fail
+from trident.errors import SettingsError, UnavailableError
 from trident.gateway.cache.memory_vectors import MemoryVectors
 from trident.gateway.cache.payload import read_payload, to_payload
-from trident.gateway.cache.semantic import SemanticCache
-from trident.gateway.cache.store import Entry, Store
+from trident.gateway.cache.store import Entry
 from trident.gateway.cache.vectors import Item
-from trident.gateway.cache.verification import Verification
-from trident.gateway.config import CacheSettings, SemanticSettings, parse_config
-from trident.gateway.exchange import Exchange
+from trident.gateway.config_file import parse_config
 from trident.gateway.identity import Identity
-from trident.gateway.router import Router
 from trident_client.completion import Delta
 from trident_client.sampling import Sampling
-
-ROUTE = {"chat": {"deployments": {"main": 1, "spare": 0}}}
-ASKED = "How do I reset my password?"
-ALIKE = "What is the way to reset my password?"
-# The angle of each text; texts that are not here point away from everything.
-ANGLES = {
-    ASKED: 0.0, ALIKE: 0.2, "How do I never reset my password?": 0.1, "How do I reset my password on 2 phones?": 0.1,
-    "How can I reset my password?": 0.9, "yes": 0.0, "yes, it is": 0.3, "no": 1.5,
-}  # fmt: skip
-
-
-async def embed(texts):
-    angles = [ANGLES.get(text, 3.0) for text in texts]
-    return np.array([[np.cos(angle), np.sin(angle)] for angle in angles], np.float32)
-
-
-class Semantic:
-    """A gateway of scripted deployments with both caches. The clock stands still."""
-
-    def __init__(self, embed=embed, vectors=None, threshold=None, chance=1.0, **scripts):
-        self.upstreams = ScriptedUpstreams(**(scripts or {"main": words("a", "b")}))
-        self.router = Router(config_of(ROUTE, main={"breaker": {"consecutive_failures": 1}}))
-        self.engine = "e1"
-        self.outcomes = []
-        self.now = 0.0
-        self.key = ""  # of the last answer
-        store = Store(1 << 20)
-        self.vectors = vectors or MemoryVectors(100)
-        self.semantic = SemanticCache(
-            SemanticSettings(enabled=True, model="e", timeout_s=0.05),
-            self.vectors, embed, store, lambda _: threshold, lambda: self.now,
-        )  # fmt: skip
-        self.verification = Verification(
-            0.5, embed, self.router, self.upstreams, timeout_s=5, chance=lambda: chance
-        )  # fmt: skip
-        settings = CacheSettings(enabled=True)
-        self.cache = AnswerCache(settings, lambda _: self.engine, store, self.semantic, self.verification)
-
-    def began(self, asked):
-        pass
-
-    def ended(self, outcome):
-        self.outcomes.append(outcome)
-
-    async def ask(self, question=ASKED, **changes):
-        """The text, how the cache answered, and why. What has to be kept is kept afterwards."""
-        prompt = changes.pop("prompt", [{"role": "user", "content": question}])
-        observers = [self, *self.cache.observers]
-        exchange = Exchange(
-            asked_for(prompt=prompt, **changes), self.router, CountingLimiter(), self.upstreams, observers,
-            timeout_s=5, background=set(), cache=self.cache,
-        )  # fmt: skip
-        async with exchange:
-            text = "".join([delta.text async for delta in exchange])
-            headers = exchange.headers()
-        self.key = headers.get("x-trident-cache-key")
-        await self.semantic.settle()
-        return text, headers["x-trident-cache"], headers.get("x-trident-cache-reason", "")
-
-    async def then(self, *questions, **changes):
-        """How the cache answers each, after ASKED was answered."""
-        await self.ask()
-        return [(await self.ask(question, **changes))[1] for question in questions]
-
-    @property
-    def num_asked(self):
-        return len(self.upstreams.asked)
-
-
-def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 20))
 
 
 def test_the_same_question_in_other_words_has_the_same_answer_and_says_why():
@@ -238,10 +163,6 @@ def test_a_question_whose_answer_has_left_is_a_miss_and_forgotten():
     assert run(left()) == ("miss", 1)  # the one of ALIKE, which was asked of the engine
 
 
-async def fail(texts):
-    raise UnavailableError("away")
-
-
 async def hang(texts):
     """For ever."""
     await asyncio.Event().wait()
@@ -249,7 +170,7 @@ async def hang(texts):
 
 @pytest.mark.parametrize("broken", [fail, hang])
 def test_embeddings_that_fail_or_are_slow_are_a_miss_and_are_left_alone_for_a_moment(broken):
-    gateway = Semantic(embed=broken)
+    gateway = Semantic(embed=broken, timeout_s=0.01)
 
     async def thrice():
         first = await gateway.ask()
@@ -317,100 +238,15 @@ def test_a_client_that_leaves_while_it_is_looked_leaves_nobody_waiting():
     assert run(leaving()) == ("ab", "miss")
 
 
-def answers_of(text):
-    return {"main": [words("yes"), words(text)]}
+def test_half_a_surrogate_pair_in_a_question_is_no_error():
+    seen = []
 
+    async def strictly(texts):
+        seen.extend(text.encode() for text in texts)
+        return await embed(texts)
 
-@pytest.mark.parametrize(
-    ("engine_says", "num_false"), [("yes", 0), ("yes, it is", 0), ("no", 1)], ids=["same", "other words", "false"]
-)
-def test_a_hit_is_verified_by_asking_the_engine_after_all(engine_says, num_false):
-    gateway = Semantic(chance=0.1, **answers_of(engine_says))
-
-    async def verified():
-        assert await gateway.then(ALIKE) == ["semantic"]
-        await gateway.verification.settle()
-        return gateway.verification.num_verified, gateway.verification.num_false
-
-    assert run(verified()) == (1, num_false)
-    assert gateway.num_asked == 2
-    assert len(gateway.outcomes) == 2  # nobody is told of the copy
-
-
-@pytest.mark.parametrize("chance", [0.5, 0.9])
-def test_only_a_fraction_of_hits_and_nothing_else_is_verified(chance):
-    gateway = Semantic(chance=chance)
-
-    async def verified():
-        assert await gateway.then(ASKED, ALIKE) == ["exact", "semantic"]
-        await gateway.verification.settle()
-
-    run(verified())
-    assert (gateway.verification.num_verified, gateway.num_asked) == (0, 1)
-
-
-def test_an_engine_that_fails_while_a_hit_is_verified_is_no_verdict():
-    gateway = Semantic(chance=0.1, main=[words("yes"), [EngineError("broke")]])
-
-    async def verified():
-        assert await gateway.then(ALIKE) == ["semantic"]
-        await gateway.verification.settle()
-
-    run(verified())
-    assert gateway.verification.num_verified == 0
-
-
-def item(key, vector, namespace="n", ttl_s=60.0):
-    return Item(namespace, key, np.array(vector, np.float32), "", ttl_s, tenant="t")
-
-
-def test_the_nearest_of_a_namespace_are_found_however_many_there_are():
-    """As a list and as an index, after deletions too, compared with all cosines."""
-    random = np.random.default_rng(0)
-    rows = random.normal(size=(300, 16)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-
-    async def compared(count):
-        vectors = MemoryVectors(1000)
-        for number in range(count):
-            await vectors.add(item(str(number), rows[number], "ab"[number % 2]))
-        for number in range(0, count, 10):
-            assert await vectors.drop(key=str(number)) == [str(number)]
-        there = [number for number in range(count) if number % 10 and number % 2 == 0]
-        expected = sorted(there, key=lambda number: -float(rows[number] @ rows[0]))[:3]
-        found = await vectors.nearest("a", rows[0], 3)
-        assert [int(near.key) for near in found] == expected
-        assert [near.cosine for near in found] == pytest.approx([rows[n] @ rows[0] for n in expected], abs=2e-3)
-
-    for count in (20, 300):
-        run(compared(count))
-
-
-def test_of_too_many_vectors_those_that_nobody_came_near_leave_first():
-    async def left():
-        vectors = MemoryVectors(2)
-        await vectors.add(item("a", [1, 0]))
-        await vectors.add(item("b", [0, 1], "m"))
-        await vectors.nearest("n", np.array([1, 0], np.float32), 1)
-        await vectors.add(item("c", [0, 1]))
-        assert await vectors.nearest("m", np.array([0, 1], np.float32), 1) == []
-        return await vectors.count(), [near.key for near in await vectors.nearest("n", np.array([1, 0], "f4"), 5)]
-
-    assert run(left()) == (2, ["a", "c"])
-
-
-def test_a_vector_is_not_found_when_its_time_is_over_and_replaced_by_one_of_its_key():
-    async def ended():
-        now = [0.0]
-        vectors = MemoryVectors(10, lambda: now[0])
-        await vectors.add(item("a", [1, 0], ttl_s=10))
-        await vectors.add(item("a", [0, 1], ttl_s=10))
-        found = await vectors.nearest("n", np.array([1, 0], np.float32), 5)
-        assert [(near.key, near.cosine) for near in found] == [("a", 0.0)]
-        now[0] = 10.0
-        return await vectors.nearest("n", np.array([1, 0], np.float32), 5), await vectors.count()
-
-    assert run(ended()) == ([], 0)
+    assert run(Semantic(embed=strictly).then("\ud800 password")) == ["miss"]
+    assert seen[-1] == b"? password"
 
 
 def test_a_payload_comes_back_as_it_was_and_single_tokens_are_not_shared():
@@ -440,32 +276,3 @@ def test_a_file_that_cannot_work_is_refused(cache, told):
     values = {"cache": cache, "deployments": {"d": {"url": "d:8001"}}, "models": EMBEDS}
     with pytest.raises(SettingsError, match=told):
         parse_config(values, environ={})
-
-
-def test_embeddings_that_fail_while_a_hit_is_verified_are_not_the_engine_s_fault():
-    calls = []
-
-    async def sometimes(texts):
-        calls.append(texts)
-        return await (embed if len(calls) < 3 else fail)(texts)
-
-    gateway = Semantic(embed=sometimes, chance=0.1, **answers_of("yes"))
-
-    async def verified():
-        assert await gateway.then(ALIKE) == ["semantic"]
-        await gateway.verification.settle()
-
-    run(verified())
-    assert gateway.verification.num_verified == 0
-    assert gateway.router.states["main"].breaker.state == "closed"
-
-
-def test_half_a_surrogate_pair_in_a_question_is_no_error():
-    seen = []
-
-    async def strictly(texts):
-        seen.extend(text.encode() for text in texts)
-        return await embed(texts)
-
-    assert run(Semantic(embed=strictly).then("\ud800 password")) == ["miss"]
-    assert seen[-1] == b"? password"

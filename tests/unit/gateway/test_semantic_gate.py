@@ -18,10 +18,11 @@ def shares(pair, threshold=THRESHOLD):
 
 
 @pytest.mark.parametrize("half", ["tuned", "held_out"])
-def test_on_the_labelled_pairs_which_were_checked_repeatedly_during_tuning_no_wrong_answer_is_shared(half):
-    """False hits at most 0.5 % and recall above 60 %, of both halves; neither is an estimate from unseen data.
+def test_on_the_labelled_pairs_no_wrong_answer_is_shared(half):
+    """False hits at most 0.5 % and recall above 60 %.
 
-    Of the held-out half 49 of 80 paraphrases share an answer: the 95 % interval of its recall is 50 to 72 %.
+    The written pairs were checked repeatedly during tuning, of both halves: their recall is no estimate from unseen
+    data. Of the held-out half 49 of 80 paraphrases share an answer: the 95 % interval is 50 to 72 %.
     """
     pairs = [pair for pair in PAIRS if pair.half == half]
     others = [pair for pair in pairs if not pair.is_paraphrase]
@@ -32,12 +33,24 @@ def test_on_the_labelled_pairs_which_were_checked_repeatedly_during_tuning_no_wr
 
 def test_the_labelled_set_is_large_and_a_threshold_alone_fails_on_it():
     others = [pair for pair in PAIRS if not pair.is_paraphrase]
-    assert len(PAIRS) >= 300
+    written = [pair for pair in others if not pair.frame]
+    assert len(PAIRS) - len(others) + len(written) >= 300
     assert {pair.kind for pair in others} == {
-        "opposite", "number", "name", "role", "question", "time or unit", "matter",
+        "opposite", "negation", "number", "name", "role", "question", "time or unit", "matter",
     }  # fmt: skip
     for threshold in (0.80, 0.90, 0.95):
-        assert sum(pair.cosine >= threshold for pair in others) / len(others) > 0.1
+        assert sum(pair.cosine >= threshold for pair in written) / len(written) > 0.1
+
+
+def test_pairs_out_of_sentences_are_many_differ_and_are_the_same_every_time():
+    """Enough that none of them bounds the share of false hits below 0.5 %; and no sentence is in both halves."""
+    made = [pair for pair in PAIRS if pair.frame]
+    held_out, tuned = ([pair for pair in made if pair.half == half] for half in ("held_out", "tuned"))
+    assert len({(pair.one, pair.other) for pair in made}) == len(made)
+    assert [pair for pair in made if pair.one == pair.other or "{" in pair.one + pair.other] == []
+    assert (len(held_out) >= 800, len({pair.frame for pair in held_out}) >= 200) == (True, True)
+    assert {pair.frame for pair in held_out} & {pair.frame for pair in tuned} == set()
+    assert read_pairs() == PAIRS
 
 
 @given(TEXTS)

@@ -6,22 +6,13 @@ import asyncio
 
 import pytest
 
+from tests.unit.gateway.clock import Clock
 from trident.errors import QuotaError, UnavailableError
 from trident.gateway.database import Database
 from trident.gateway.identity import Identity, Limits
 from trident.gateway.limiter import Limiter
 from trident.gateway.spending import Spending
 from trident.gateway.windows import MemoryWindows
-
-
-class Clock:
-    """Goes where a test says."""
-
-    def __init__(self, now=1000.0):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 def identity(key=None, tenant=None, key_id="key"):
@@ -124,6 +115,20 @@ def test_new_day_has_a_new_budget_and_settles_on_the_old_one(database):
 
     wall = Clock(1_800_057_600.0 - 0.5)  # half a second before 2027-01-16T00:00:00Z
     with_spending(database, wall, use)
+
+
+def test_refusal_says_when_there_is_a_new_budget_unless_that_cannot_hold_it_either(database):
+    """The smallest budget decides what never fits, whichever is spent."""
+
+    async def use(limiter, _):
+        await limiter.reserve(POOR, 1, 1.5)
+        with pytest.raises(QuotaError) as spent:
+            await limiter.reserve(RICH, 1, 0.9)
+        with pytest.raises(QuotaError, match=r"1 never holds this, which may cost 1\.2") as hopeless:
+            await limiter.reserve(RICH, 1, 1.2)
+        assert (spent.value.retry_after_s, hopeless.value.retry_after_s) == (3600.0, None)
+
+    with_spending(database, Clock(1_800_057_600.0 - 3600), use)
 
 
 def test_racing_requests_never_spend_more_than_the_budget(database):

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.unit.gateway.clock import Clock
 from tests.unit.gateway.scripted_upstream import config_of
 from trident.errors import (
     AuthenticationError,
@@ -40,13 +41,6 @@ class Upstreams:
                 return answer
 
         return Client()
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 def models(upstreams, clock=None, **route):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from tests.unit.safety.cuts import SIZES, assert_cuts_change_nothing, needs, output_chain, texts_of
 from trident.errors import CODES, ContentBlockedError, codes_of
@@ -90,7 +90,6 @@ def monitoring():
 
 @EXTRA
 @given(text=TEXTS, sizes=SIZES)
-@settings(max_examples=100, deadline=None)
 def test_cuts_change_nothing(redacting, blocking, monitoring, text, sizes):
     for chain in (redacting, blocking, monitoring):
         assert_cuts_change_nothing(chain, text, sizes)
@@ -98,7 +97,6 @@ def test_cuts_change_nothing(redacting, blocking, monitoring, text, sizes):
 
 @EXTRA
 @given(text=TEXTS)
-@settings(max_examples=50, deadline=None)
 def test_monitoring_changes_and_delays_nothing(monitoring, text):
     stream = monitoring.start()
     assert stream.feed(text) == text

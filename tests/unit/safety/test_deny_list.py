@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.safety.cuts import SIZES, assert_cuts_change_nothing, complete, needs, output_chain, pieces_of, texts_of
 from trident.errors import ContentBlockedError, SettingsError
 from trident.safety.chain import InputChain
@@ -39,7 +40,7 @@ def naive(text: str, words, is_whole_words: bool) -> str:
 
 
 @given(text=st.text("ab c_", max_size=30), sizes=SIZES, is_whole_words=st.booleans())
-@settings(max_examples=400, deadline=None)
+@many(3)
 def test_exactly_the_entries_are_cut_out(text, sizes, is_whole_words):
     words = ["a", "ab", "b c", "a b a", "cc", "bab"]
     assert complete(chain(words, whole_words=is_whole_words), text, sizes) == naive(text, words, is_whole_words)
@@ -48,13 +49,12 @@ def test_exactly_the_entries_are_cut_out(text, sizes, is_whole_words):
 @given(
     text=TEXTS, sizes=SIZES, action=st.sampled_from(["redact", "block"]), whole=st.booleans(), ignore_case=st.booleans()
 )
-@settings(max_examples=300, deadline=None)
+@many(3)
 def test_cuts_change_nothing(text, sizes, action, whole, ignore_case):
     assert_cuts_change_nothing(chain(action=action, whole_words=whole, ignore_case=ignore_case), text, sizes)
 
 
 @given(before=st.text("xy \n", max_size=20), sizes=SIZES)
-@settings(deadline=None)
 def test_after_a_block_nothing_of_the_entry_nor_anything_more_leaves(before, sizes):
     stream = chain(["secret plan"], action="block").start()
     out = "".join(stream.feed(piece) for piece in pieces_of(before + " secret plan of ours", sizes))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.safety.cuts import SIZES, assert_cuts_change_nothing, complete, needs, output_chain, pieces_of, texts_of
 from trident.errors import ContentBlockedError, SettingsError
 from trident.safety.chain import InputChain
@@ -80,14 +81,13 @@ def test_ordinary_numbers_pass(redacting, text):
 
 
 @given(text=TEXTS, sizes=SIZES)
-@settings(max_examples=100, deadline=None)
+@many(2)
 def test_cuts_change_nothing(redacting, blocking, text, sizes):
     assert_cuts_change_nothing(redacting, text, sizes)
     assert_cuts_change_nothing(blocking, text, sizes)
 
 
 @given(found=st.sampled_from([value for entity, value in FOUND if entity != "US_SSN"]), sizes=SIZES)
-@settings(max_examples=60, deadline=None)
 def test_after_a_block_nothing_of_the_match_leaves_and_no_verdict_holds_it(blocking, found, sizes):
     stream = blocking.start()
     out = "".join(stream.feed(piece) for piece in pieces_of(f"Take this: {found} and keep it safe. ", sizes))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.safety.cuts import SIZES, pieces_of, texts_of
 from trident.safety.held_text import Match
 from trident.safety.segments import MAX_RUN_CHARS, MAX_WORD_CHARS, Interest, SegmentStream
@@ -32,7 +33,7 @@ class Watched:
 
 
 @given(text=TEXTS, sizes=SIZES)
-@settings(max_examples=400, deadline=None)
+@many(3)
 def test_what_has_left_depends_on_the_text_and_not_on_its_cuts(text, sizes):
     whole, pieces = Watched().stream, Watched().stream
     out = whole.feed(text)
@@ -47,7 +48,7 @@ def test_what_has_left_depends_on_the_text_and_not_on_its_cuts(text, sizes):
     number=st.integers(1, MAX_WORD_CHARS - 2).map(lambda size: "<" + "5" * size + ">")
     | st.integers(1, MAX_RUN_CHARS // 2 - 4).map(lambda count: "<" + "5 " * count + ">"),
 )
-@settings(max_examples=400, deadline=None)
+@many(3)
 def test_a_match_within_the_limits_never_leaves(before, after, number):
     stream = Watched().stream
     text = before.replace("<", "(") + number + "\n" + after.replace("<", "(")
@@ -55,7 +56,6 @@ def test_a_match_within_the_limits_never_leaves(before, after, number):
 
 
 @given(text=TEXTS)
-@settings(max_examples=60, deadline=None)
 def test_what_is_held_back_is_bounded(text):
     stream = Watched().stream
     num_in = num_out = 0

@@ -6,9 +6,10 @@ import copy
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.text.chats_under_test import CHATS, SOURCES, TAKING_TOOLS, TOOL, template
 from trident.errors import TridentError
 from trident.text.chat_messages import ROLES, read_messages, read_tools, read_variables
@@ -121,7 +122,7 @@ def outcome(name: str, messages: str, tools: str, variables: str) -> str | Tride
         return exc
 
 
-@settings(max_examples=800)
+@many(4)
 @given(
     name=st.sampled_from(sorted(SOURCES)),
     messages=st.one_of(MESSAGES, MESSAGES, st.sampled_from(list(CHATS.values())).flatmap(mutated), JSON),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.text import tokenizers_under_test as under_test
 from trident.errors import ManifestError
 from trident.text.detokenizer import WINDOW_TOKENS, Detokenizer, incomplete_tail
@@ -32,14 +33,14 @@ def streamed(detokenizer: Detokenizer, ids: list[int], cuts: list[int]) -> str:
 
 
 @given(name=names, ids=st.lists(st.integers(0, 800), max_size=60), cuts=st.lists(st.integers(0, 60), max_size=20))
-@settings(max_examples=600)
+@many(4)
 def test_a_stream_equals_the_whole_for_any_ids_and_any_cuts(name, ids, cuts):
     detokenizer = DETOKENIZERS[name]
     assert streamed(detokenizer, ids, cuts) == detokenizer.decode(ids)
 
 
 @given(name=names, text=TEXTS)
-@settings(max_examples=400)
+@many(3)
 def test_the_whole_equals_the_tokenizers_library_for_encoded_text(name, text):
     ids = TOKENIZERS[name].encode(text, add_special_tokens=False).ids
     assert DETOKENIZERS[name].decode(ids) == TOKENIZERS[name].decode(ids, skip_special_tokens=True)
@@ -49,7 +50,7 @@ def test_the_whole_equals_the_tokenizers_library_for_encoded_text(name, text):
     name=st.sampled_from(sorted(set(TOKENIZERS) - {"sentencepiece_bpe_byte_fallback"})),
     ids=st.lists(st.integers(0, 800), max_size=60),
 )
-@settings(max_examples=400)
+@many(3)
 def test_the_whole_equals_the_tokenizers_library_for_any_ids(name, ids):
     # The library turns every byte of a run that holds one broken character into U+FFFD; SentencePiece itself, and
     # we, only the broken one. So byte fallback is compared on encoded text alone.
@@ -57,7 +58,7 @@ def test_the_whole_equals_the_tokenizers_library_for_any_ids(name, ids):
 
 
 @given(data=st.binary(max_size=12), tail=st.binary(max_size=6))
-@settings(max_examples=2000)
+@many(10)
 def test_bytes_held_back_never_change_the_text(data, tail):
     cut = len(data) - incomplete_tail(data)
     whole = (data + tail).decode("utf-8", "replace")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from trident.errors import InvalidRequestError
 from trident.text.guides import Guide, GuideKind, grammar_of_guide, problem_of, read_guide
 
@@ -121,7 +122,7 @@ TEXTS = st.one_of(
 
 
 @given(kind=st.sampled_from([kind.value.encode() for kind in GuideKind]) | st.binary(max_size=8), text=TEXTS)
-@settings(max_examples=800, deadline=None)
+@many(4)
 @example(kind=b"json_schema", text=b'{"$ref": "#"}')
 @example(kind=b"json_schema", text=b'{"enum": [1], "items": {"$ref": "#"}}')
 @example(kind=b"json_schema", text=b'{"enum": [1], "pattern": "("}')
@@ -138,7 +139,7 @@ def test_whatever_is_sent_it_is_read_or_refused(kind, text):
 
 
 @given(st.text(max_size=40) | JSON_VALUES.map(json.dumps))
-@settings(max_examples=300, deadline=None)
+@many(3)
 def test_whatever_was_generated_it_is_checked(text):
     problem = problem_of(schema(PERSON), text)
     try:

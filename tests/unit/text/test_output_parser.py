@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.text.parsed_outputs import cut, parser, read
 from trident.errors import SettingsError
 from trident.text.output_parser import (
@@ -42,7 +43,7 @@ def test_without_families_every_piece_is_content_at_once(pieces):
 
 
 @given(families=FAMILIES, starts=st.booleans(), text=st.text(), places=st.lists(st.integers(0, 50), max_size=5))
-@settings(max_examples=300)
+@many(3)
 def test_arbitrary_text_is_read_whatever_the_families(families, starts, text, places):
     result = read(cut(text, places), parser(*families, starts_in_reasoning=starts))
     assert not result.tool_calls

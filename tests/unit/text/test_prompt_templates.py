@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from trident.errors import InvalidRequestError, SettingsError
 from trident.text.prompt_template import failures
 from trident.text.prompt_templates import PromptTemplates, read_prompt_templates, read_prompt_variables
@@ -88,7 +89,7 @@ def test_a_text_is_rendered_as_a_text(greetings):
     assert (rendered.messages, rendered.text) == (None, "a\n")
 
 
-@settings(max_examples=300)
+@many(3)
 @given(
     st.one_of(st.text(max_size=200), st.sampled_from(["{{ 7 * 7 }}", "{% raw %}", "{# x #}", "{{ self }}", "\r\n "]))
 )

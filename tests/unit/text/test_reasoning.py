@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.text.parsed_outputs import cut, parser, read
 from trident.text.output_parser import detect_reasoning_family
 
@@ -40,7 +41,7 @@ def answer(reasoning: str, content: str, opens_reasoning: bool) -> str:
 
 @pytest.mark.parametrize("opens_reasoning", [False, True])
 @given(reasoning=TEXTS, content=TEXTS, places=CUTS)
-@settings(max_examples=100)
+@many(2)
 def test_reasoning_that_a_template_renders_is_read_back(opens_reasoning, reasoning, content, places):
     text = answer(reasoning, content, opens_reasoning)
     family = detect_reasoning_family(TEMPLATE)
@@ -106,7 +107,7 @@ def test_only_what_may_still_become_a_tag_is_held(text, starts_in_reasoning, hel
 
 @pytest.mark.parametrize("starts_in_reasoning", [False, True])
 @given(text=NEAR_MARKUP, places=CUTS)
-@settings(max_examples=300)
+@many(3)
 def test_no_cut_changes_what_is_read(starts_in_reasoning, text, places):
     whole = read([text], parser("hermes", "think", starts_in_reasoning))
     assert read(cut(text, places), parser("hermes", "think", starts_in_reasoning)) == whole
@@ -115,7 +116,7 @@ def test_no_cut_changes_what_is_read(starts_in_reasoning, text, places):
 
 @pytest.mark.parametrize("starts_in_reasoning", [False, True])
 @given(text=NEAR_MARKUP)
-@settings(max_examples=300)
+@many(3)
 def test_every_character_is_reasoning_content_or_a_tag_with_its_line_breaks(starts_in_reasoning, text):
     result = read([text], parser(None, "think", starts_in_reasoning))
     outside = "".join(result.reasoning + result.content).replace("\n", "").replace(" ", "")

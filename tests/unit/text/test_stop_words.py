@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.text import tokenizers_under_test as under_test
 from trident.text.detokenizer import Detokenizer
 from trident.text.stop_words import StopWords
@@ -34,7 +35,7 @@ def shown(ids, strings=(), sequences=()) -> tuple[str, bool, list[str]]:
 
 
 @given(text=LETTERS, strings=st.lists(LETTERS.filter(bool), min_size=1, max_size=3))
-@settings(max_examples=600)
+@many(4)
 def test_what_is_shown_is_the_text_before_the_first_stop_string(text, strings):
     ids = TOKENIZER.encode(text).ids
     found = [place for string in strings if (place := text.find(string)) >= 0]

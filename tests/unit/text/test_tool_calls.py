@@ -8,9 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.text.parsed_outputs import cut, parser, read
 from trident.text.output_parser import MAX_CALL_CHARS, MAX_CALLS, TOOL_FAMILIES, detect_tool_family
 
@@ -77,7 +78,6 @@ def answer(template: str, variables: dict, content: str, calls: list[tuple[str, 
 
 @pytest.mark.parametrize(("template", "variables", "end", "several", "has_content"), RENDERINGS)
 @given(calls=CALLS, content=ANSWERS, places=CUTS)
-@settings(max_examples=80)
 def test_calls_that_a_template_renders_are_read_back(
     template, variables, end, several, has_content, calls, content, places
 ):
@@ -248,9 +248,9 @@ OBJECTS_THAT_ARE_NO_CALLS = [
     '{"name": "f", "arguments": "[1]"}',
     '{"name": "f", "arguments": "{} {}"}',
     '{"name": "f", "arguments": "{\\"a\\": \\"\ud800\\"}"}'.encode("ascii", "backslashreplace").decode(),
-    '{"name": "f", "arguments": ' + json.dumps('{"a": ' + "[" * 30_000) + "}",
-    '{"name": "f", "arguments": {"a": ' + "[" * 30_000 + "]" * 30_000 + "}}",
-    '{"name": "f", "arguments": ' + '{"a": ' * 30_000,
+    '{"name": "f", "arguments": ' + json.dumps('{"a": ' + "[" * 15_000) + "}",
+    '{"name": "f", "arguments": {"a": ' + "[" * 15_000 + "]" * 15_000 + "}}",
+    '{"name": "f", "arguments": ' + '{"a": ' * 15_000,
     '{"name": "f", "arguments": {"a": "' + "x" * MAX_CALL_CHARS + '"}}',
     '{"name": "f", "argum',
     '{"name": "f", "arguments": {"a": "b',
@@ -316,7 +316,7 @@ def test_after_the_last_call_that_is_read_all_is_text(family):
 
 @pytest.mark.parametrize("family", TOOL_FAMILIES)
 @given(text=NEAR_MARKUP, places=CUTS)
-@settings(max_examples=300)
+@many(3)
 def test_no_cut_changes_what_is_read(family, text, places):
     whole = read([text], parser(family))
     assert read(cut(text, places), parser(family)) == whole
@@ -325,7 +325,7 @@ def test_no_cut_changes_what_is_read(family, text, places):
 
 @pytest.mark.parametrize("family", TOOL_FAMILIES)
 @given(text=NEAR_MARKUP)
-@settings(max_examples=250)
+@many(2)
 def test_content_is_the_whole_text_when_there_is_no_call_and_in_its_order_when_there_is(family, text):
     result = read([text], parser(family))
     rest = iter(text)
@@ -341,7 +341,7 @@ def test_content_is_the_whole_text_when_there_is_no_call_and_in_its_order_when_t
     ],
 )
 @given(data=st.data())
-@settings(max_examples=250)
+@many(2)
 def test_every_character_is_content_or_of_a_call_or_of_its_markup(family, objects, tags, data):
     pieces = [*objects, *tags, *ONE_CALL.values(), " ", "\n", "é", "{", '{"a": 1}', "<tool"]
     text = "".join(data.draw(st.lists(st.sampled_from(pieces), max_size=12)))
@@ -359,7 +359,7 @@ def test_every_character_is_content_or_of_a_call_or_of_its_markup(family, object
 
 
 @given(calls=CALLS, words=st.lists(ANSWERS, min_size=5, max_size=5), places=CUTS)
-@settings(max_examples=150)
+@many(2)
 def test_random_calls_in_random_text_are_found(calls, words, places):
     spaces = ["", " ", "\n", "\n\n", "\t "]
     text, content = words[0], words[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 
 import pytest
 
@@ -96,3 +97,17 @@ def test_the_same_complaint_is_in_the_log_once(triton, publish):
     for number in range(3):
         publish(*one_round(number))
     assert triton.log == ["metrics could not be published: RuntimeError: Failed to send the metric"]
+
+
+def test_what_texts_are_made_with_is_told_and_what_was_replaced_is_said_to_be_gone(triton):
+    metrics = importlib.import_module("trident.triton_adapter.metrics")
+    sums = [("m1", "t", "p")]
+    told = metrics.CheckMetrics(ARGS, lambda: sums[-1])
+    told.close()
+    assert triton.levels == {("trident_text_info", "m1", "t", "p"): 1.0}
+    told = metrics.CheckMetrics(ARGS, lambda: sums[-1])
+    while triton.levels.get(("trident_text_info", "m1", "t", "p")) != 1.0:
+        time.sleep(0.01)
+    sums.append(("m2", "t", "p"))
+    told.close()
+    assert triton.levels[("trident_text_info", "m2", "t", "p")] == 1.0

@@ -175,12 +175,16 @@ def _tell(lead: Lead, deltas: tuple[Delta, ...] | None) -> None:
 
 
 def is_worth_keeping(deltas: Sequence[Delta]) -> bool:
-    """Whole, ended by itself, and untouched: no answer that was cut off, blocked or redacted, and no tool call."""
+    """Whole, ended by itself, and untouched: no answer that was cut off, blocked or redacted, and no tool call.
+
+    Nor one with logits: megabytes a token, which nobody asks for twice.
+    """
     ends = [delta for delta in deltas if delta.finish_reason]
     sequences = {delta.sequence_index for delta in deltas}
     return (
         {delta.sequence_index for delta in ends} == sequences
         and all(delta.finish_reason == "stop" for delta in ends)
         and not any(delta.tool_calls for delta in deltas)
+        and all(delta.context_logits is None and delta.generation_logits is None for delta in deltas)
         and not any(delta.report.get("checks") for delta in deltas)  # it holds those alone that changed something
     )

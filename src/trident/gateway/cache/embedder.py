@@ -11,6 +11,7 @@ import numpy.typing as npt
 from trident.errors import EngineError, QueueFullError, TridentError, UnavailableError
 from trident.gateway.router import Router
 from trident.gateway.upstreams import Upstreams
+from trident_client import Embeddings
 
 # Texts -> float32[texts, dimensions], each of length 1; raises TridentError.
 Embed = Callable[[Sequence[str]], Awaitable[npt.NDArray[np.float32]]]
@@ -26,7 +27,11 @@ class RouteEmbedder:
         self._upstreams = upstreams
 
     async def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """The vectors.
+        """The vectors; errors as of `read`."""
+        return (await self.read(texts)).vectors
+
+    async def read(self, texts: Sequence[str]) -> Embeddings:
+        """The vectors, and how many tokens of each text the model read.
 
         Raises:
             TridentError: no deployment could give them.
@@ -35,12 +40,13 @@ class RouteEmbedder:
         _, route = self._router.route_of(self._model)
         for name in route.deployment_names():
             try:
-                return unit_vectors(await self._ask(name, texts))
+                found = await self._ask(name, texts)
+                return Embeddings(unit_vectors(found.vectors), found.num_tokens)
             except (UnavailableError, QueueFullError, EngineError) as exc:
                 failure = exc
         raise failure or UnavailableError(f"the model {self._model} has no deployment")
 
-    async def _ask(self, name: str, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    async def _ask(self, name: str, texts: Sequence[str]) -> Embeddings:
         place = self._router.enter(name)
         try:
             found = await self._upstreams[name].embed(texts, request_id=str(uuid4()), timeout_s=_TIMEOUT_S)
@@ -49,7 +55,7 @@ class RouteEmbedder:
             raise
         else:
             place.answered()
-            return found.vectors
+            return found
         finally:
             place.leave()
 

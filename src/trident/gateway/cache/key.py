@@ -18,13 +18,14 @@ def cache_key(asked: Asked, model: str, deployment: str, engine: str) -> str:
     """64 hexadecimal digits; equal for requests that must have the same answer.
 
     Args:
-        asked: its tenant, prompt and every parameter count; its id, key, user and conversation do not.
+        asked: its tenant, prompt, passages and every parameter count; its id, key, user and conversation do not.
         model: the route that was taken.
         deployment: that would answer.
-        engine: identity of what runs there: the engine's version, and which life of the server it is, so that a new
-            template, policy or adapter, which need a new start, are a new engine.
+        engine: identity of what runs there: version, sums of manifest, prompt templates and policy, and which life of
+            the server it is, for whatever else a new start may change.
     """
-    parts = [asked.identity.tenant, asked.operation, model, deployment, engine, asked.prompt, _parameters(asked)]
+    made_by = [asked.identity.tenant, asked.operation, model, deployment, engine, asked.retrieval]
+    parts = [*made_by, asked.prompt, _parameters(asked)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
 
 

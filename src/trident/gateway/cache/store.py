@@ -13,6 +13,9 @@ from trident_client.completion import Delta
 
 _ENTRY_BYTES = 1000  # about what an entry takes beside its texts
 _DELTA_BYTES = 400
+_CHAR_BYTES = 4
+_NUMBER_BYTES = 40  # with its place in a tuple
+_SMALL_BYTES = 100  # a tuple, or a short text of bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,16 @@ class Entry:
     @property
     def size_bytes(self) -> int:
         """About what it takes."""
-        texts = sum(len(delta.text) + len(delta.reasoning) + 32 * len(delta.token_texts) for delta in self.deltas)
-        return _ENTRY_BYTES + 4 * (len(self.prompt) + texts) + _DELTA_BYTES * len(self.deltas)
+        return _ENTRY_BYTES + _CHAR_BYTES * len(self.prompt) + sum(map(_bytes_of, self.deltas))
+
+
+def _bytes_of(delta: Delta) -> int:
+    num_chars = len(delta.text) + len(delta.reasoning) + sum(len(beam.text) for beam in delta.beams)
+    num_chars += len(repr(delta.report)) if delta.report else 0
+    num_numbers = len(delta.log_probs) + sum(map(len, delta.top_ids)) + sum(map(len, delta.top_log_probs))
+    num_small = len(delta.token_texts) + len(delta.top_ids) + len(delta.top_log_probs) + len(delta.beams)
+    arrays = sum(each.nbytes for each in (delta.context_logits, delta.generation_logits) if each is not None)
+    return _DELTA_BYTES + _CHAR_BYTES * num_chars + _NUMBER_BYTES * num_numbers + _SMALL_BYTES * num_small + int(arrays)
 
 
 class Labelled(Protocol):

@@ -1,32 +1,29 @@
 """Whether semantic hits were right: some are asked of the engine after all, and the two answers are compared.
 
-An `Observer`: the copy is sent when the hit has been given. Nobody sees it, no limit counts it and its text is not
-kept. Answers agree when they are near each other as vectors, which is an estimate: a short answer that differs in one
-word may be near, a right one in other words may not be.
+An `Observer`: the copy is sent when the hit has been given. Answers agree when they are near each other as vectors,
+which is an estimate: a short answer that differs in one word may be near, a right one in other words may not be.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections.abc import Callable
-from uuid import uuid4
 
-from trident.errors import TridentError, UnavailableError
+from trident.errors import TridentError
 from trident.gateway.asked import Asked, Outcome
 from trident.gateway.cache.embedder import Embed
+from trident.gateway.copies import Copies
 from trident.gateway.deployment_state import Place
 from trident.gateway.router import Router
 from trident.gateway.upstreams import Upstreams
-from trident_client.completion import assemble
 
 _AGREES = 0.80  # cosine of two answers
 _MAX_RUNNING = 2
 _log = logging.getLogger(__name__)
 
 
-class Verification:
+class Verification(Copies):
     """Counts, since the start, of this worker process."""
 
     def __init__(
@@ -41,19 +38,14 @@ class Verification:
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`verified` is told of every hit that was compared, whether its answer was right."""
+        super().__init__(upstreams, timeout_s)
         self.num_verified = 0
         self.num_false = 0
         self._fraction = fraction
         self._embed = embed
         self._router = router
-        self._upstreams = upstreams
-        self._timeout_s = timeout_s
         self._verified = verified
         self._chance = chance
-        self._running: set[asyncio.Task[None]] = set()
-
-    def began(self, asked: Asked) -> None:
-        """As an observer of exchanges: nothing is sent before the hit has been given."""
 
     def ended(self, outcome: Outcome) -> None:
         """As an observer of exchanges."""
@@ -68,27 +60,12 @@ class Verification:
             place = self._router.enter(decision.candidates[0])
         except TridentError:
             return
-        task = asyncio.get_running_loop().create_task(
-            self._run(outcome.asked, decision.candidates[0], place, completion.text)
-        )
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def settle(self) -> None:
-        """Wait for the copies that run."""
-        if self._running:
-            await asyncio.wait(self._running)
-
-    async def close(self) -> None:
-        """End them."""
-        for task in self._running:
-            task.cancel()
-        await self.settle()
+        self._start(self._run(outcome.asked, decision.candidates[0], place, completion.text))
 
     async def _run(self, asked: Asked, deployment: str, place: Place, given: str) -> None:
         try:
-            answer = await self._asked_anew(asked, deployment, place)
-            one, other = await self._embed([given, answer or " "])
+            answer = await self._answer(asked, deployment, place)
+            one, other = await self._embed([given, answer.text or " "])
         except TridentError as exc:
             _log.info("a semantic hit could not be verified: %s", exc.message)
             return
@@ -96,19 +73,3 @@ class Verification:
         self.num_verified += 1
         self.num_false += not is_right
         self._verified(is_right)
-
-    async def _asked_anew(self, asked: Asked, deployment: str, place: Place) -> str:
-        request_id = str(uuid4())
-        try:
-            async with self._upstreams[deployment].stream(
-                asked.prompt, asked.sampling, request_id=request_id, timeout_s=self._timeout_s
-            ) as stream:
-                answer = assemble(request_id, [delta async for delta in stream]).text
-        except UnavailableError:
-            place.failed()
-            raise
-        else:
-            place.answered()
-            return answer
-        finally:
-            place.leave()

@@ -142,7 +142,7 @@ def _headers_of(exc: TridentError) -> dict[str, str]:
     if isinstance(exc, AuthenticationError):
         return {"www-authenticate": "Bearer"}
     if isinstance(exc, QuotaError):
-        return {"x-should-retry": "false"}
+        return {"x-should-retry": "false", **({} if exc.retry_after_s is None else _retry_after(exc.retry_after_s))}
     if isinstance(exc, RateLimitError):
         return {**exc.headers, **_retry_after(exc.retry_after_s)}
     if isinstance(exc, (QueueFullError, UnavailableError)):

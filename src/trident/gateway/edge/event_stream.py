@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from trident.errors import RequestCancelledError
 from trident.gateway.edge.dependencies import gateway_of, request_id_of
 from trident.gateway.edge.errors import ApiError, api_error_of
+from trident.gateway.patience import cancel_all
 
 T = TypeVar("T")
 _PING = b": ping\n\n"
@@ -60,11 +61,11 @@ class EventStream(Response):
         try:
             await asyncio.wait((pump, gone, beat), return_when=asyncio.FIRST_COMPLETED)
             if beat.done() and not pump.done() and not gone.done():
-                await _cancel(pump)  # first: writing to a connection that is gone never waits
+                await cancel_all(pump)  # first: writing to a connection that is gone never waits
                 await _cut_off(scope, gone)
         finally:
             try:
-                await _cancel(pump, gone, beat)
+                await cancel_all(pump, gone, beat)
             finally:
                 await self._close()
         if not pump.cancelled():
@@ -116,7 +117,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
     finally:
         is_done = task.done()
-        await _cancel(task, gone)
+        await cancel_all(task, gone)
     if not is_done:
         raise RequestCancelledError("the client left before its answer was complete")
     return task.result()
@@ -133,9 +134,3 @@ async def _cut_off(scope: Scope, gone: asyncio.Future[None]) -> None:
     if abort is not None:
         abort()
         await asyncio.wait((gone,), timeout=1)
-
-
-async def _cancel(*tasks: asyncio.Future[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

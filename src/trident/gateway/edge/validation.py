@@ -19,7 +19,7 @@ def refusal_of(faults: Sequence[Any], *, has_place: bool = False) -> InvalidRequ
         return InvalidRequestError(
             f"the body is not JSON: {first.get('ctx', {}).get('error', '')}", code="invalid_json"
         )
-    param = _path_of(first["loc"][has_place:]) or None
+    param = path_of(first["loc"][has_place:]) or None
     message = str(first["msg"]).removeprefix("Value error, ")
     where = f"'{param}'" if param else "the body"
     if kind == "missing":
@@ -30,7 +30,8 @@ def refusal_of(faults: Sequence[Any], *, has_place: bool = False) -> InvalidRequ
     return InvalidRequestError(f"{where}: {message}", param=param, code=code)
 
 
-def _path_of(loc: Sequence[int | str]) -> str:
+def path_of(loc: Sequence[int | str]) -> str:
+    """As `messages[0].role`."""
     path = ""
     for part in loc:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -11,19 +11,10 @@ import orjson
 
 from trident.gateway.kserve_api.asked_tensors import OUTPUTS, AskedTensors
 from trident.gateway.kserve_api.tensors import Tensor
-from trident_client.completion import PERF_METRICS, Completion, Delta
+from trident_client.completion import PERF_METRICS, Delta
 
 _DATATYPES = {name: "BYTES" if tensor.dtype == "STRING" else tensor.dtype for name, tensor in OUTPUTS.items()}
-_COMMON = tuple(each.name for each in fields(Delta) if each.name in {other.name for other in fields(Completion)})
 _NUMBERS = ("num_input_tokens", "num_output_tokens", "num_cached_tokens")
-
-
-def whole_deltas(completion: Completion) -> list[Delta]:
-    """A whole answer, one delta for each of its sequences."""
-    return [
-        Delta(sequence_index=index, **{name: getattr(each, name) for name in _COMMON})
-        for index, each in enumerate((completion, *completion.others))
-    ]
 
 
 def with_echo(delta: Delta, asked: AskedTensors) -> Delta:
@@ -45,7 +36,7 @@ def tensors_of(delta: Delta, asked: AskedTensors) -> list[Tensor]:
         if delta.reasoning or delta.tool_calls or delta.report:
             found += [tensor for tensor in _parsed(delta) if tensor.name not in unwanted]
         return found
-    every = chain((_text(delta),), _end(delta), _parsed(delta), _log_probs(delta), _logits(delta))
+    every = chain((_text(delta),), _end(delta), _parsed(delta), _log_probs(delta))
     return [tensor for tensor in every if tensor.name not in unwanted]
 
 
@@ -93,9 +84,3 @@ def _log_probs(delta: Delta) -> Iterator[Tensor]:
     for name, rows in (("top_ids", delta.top_ids), ("top_log_probs", delta.top_log_probs)):
         if rows:
             yield Tensor(name, _DATATYPES[name], (1, len(rows), len(rows[0])), tuple(chain.from_iterable(rows)))
-
-
-def _logits(delta: Delta) -> Iterator[Tensor]:
-    for name, array in (("context_logits", delta.context_logits), ("generation_logits", delta.generation_logits)):
-        if array is not None:
-            yield Tensor(name, "FP32", (1, *array.shape), array.reshape(-1).tolist())

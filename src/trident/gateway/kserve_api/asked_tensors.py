@@ -22,8 +22,18 @@ from trident_client.tensor import Input
 
 # Upstream the engine model takes it; the gateway's models do themselves, so that a client need not know of engines.
 STOP = Declared("stop", "BOOL", ours=True)
-INPUTS = {tensor.name: tensor for tensor in (*ENSEMBLE.inputs, STOP)}
-OUTPUTS = {tensor.name: tensor for tensor in ENSEMBLE.outputs}
+# What upstream takes of whoever asks, and one server for several tenants cannot.
+_ADAPTER = "clients bring no weights of their own; send lora_name, of an adapter that the server has"
+_LOGITS = "they are as many numbers for each token as the vocabulary has; ask for top_logprobs"
+_NOT_TAKEN = {
+    "lora_task_id": _ADAPTER,
+    "lora_weights": _ADAPTER,
+    "lora_config": _ADAPTER,
+    "prompt_embedding_table": "clients bring no weights of their own; leave it out",
+}
+_NOT_TRUE = {"return_context_logits": _LOGITS, "return_generation_logits": _LOGITS}
+INPUTS = {tensor.name: tensor for tensor in (*ENSEMBLE.inputs, STOP) if tensor.name not in _NOT_TAKEN}
+OUTPUTS = {tensor.name: tensor for tensor in ENSEMBLE.outputs if f"return_{tensor.name}" not in _NOT_TRUE}
 _OLD_NAMES = {"random_seed": "seed", "min_length": "min_tokens"}
 _PROMPTS = ("text_input", "messages", "prompt_template")
 
@@ -49,6 +59,20 @@ def is_stop(tensors: Sequence[Tensor]) -> bool:
     return any(tensor.name == STOP.name and True in tensor.values for tensor in tensors)
 
 
+def input_of(name: str) -> Declared:
+    """The input of that name.
+
+    Raises:
+        InvalidRequestError: there is none.
+        UnsupportedParameterError: upstream has it, and the gateway does not take it.
+    """
+    if name in _NOT_TAKEN:
+        raise _not_taken(name, _NOT_TAKEN[name])
+    if name not in INPUTS:
+        raise InvalidRequestError(f"unexpected input '{name}'{did_you_mean(name, INPUTS)}", param=name)
+    return INPUTS[name]
+
+
 def read_tensors(tensors: Sequence[Tensor], outputs: Sequence[str] = ()) -> AskedTensors:
     """The request that the tensors make; `outputs`: what is to be answered, everything when empty.
 
@@ -58,6 +82,8 @@ def read_tensors(tensors: Sequence[Tensor], outputs: Sequence[str] = ()) -> Aske
     """
     values = _by_name(tensors)
     for output in outputs:
+        if (why := _NOT_TRUE.get(f"return_{output}")) is not None:
+            raise _not_taken(output, why)
         if output not in OUTPUTS:
             raise InvalidRequestError(f"unexpected output '{output}'{did_you_mean(output, OUTPUTS)}", param=output)
     prompt = _prompt(values)
@@ -85,10 +111,7 @@ def read_tensors(tensors: Sequence[Tensor], outputs: Sequence[str] = ()) -> Aske
 def _by_name(tensors: Sequence[Tensor]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for tensor in tensors:
-        declared = INPUTS.get(tensor.name)
-        if declared is None:
-            hint = did_you_mean(tensor.name, INPUTS)
-            raise InvalidRequestError(f"unexpected input '{tensor.name}'{hint}", param=tensor.name)
+        declared = input_of(tensor.name)
         name = _OLD_NAMES.get(declared.name, declared.name)
         if name in values:
             raise InvalidRequestError(f"{tensor.name} is given twice", param=tensor.name)
@@ -97,7 +120,7 @@ def _by_name(tensors: Sequence[Tensor]) -> dict[str, Any]:
 
 
 def _value(tensor: Tensor, declared: Declared) -> Any:
-    """A scalar, a tuple, or a tuple of rows; None of an empty string, which is as good as not sent."""
+    """A scalar or a tuple; None of an empty string, which is as good as not sent."""
     expected = "BYTES" if declared.dtype == "STRING" else declared.dtype
     if tensor.datatype != expected:
         raise InvalidRequestError(f"{tensor.name} must be {expected}, got {tensor.datatype}", param=tensor.name)
@@ -107,10 +130,7 @@ def _value(tensor: Tensor, declared: Declared) -> Any:
     if declared.dims == (1,):
         is_empty = values[0] == "" and declared.name != "text_input"
         return None if is_empty else values[0]
-    if len(declared.dims) == 1:
-        return values
-    width = tensor.shape[-1]
-    return tuple(values[start : start + width] for start in range(0, len(values), width or 1))
+    return values
 
 
 def _check_shape(tensor: Tensor, declared: Declared) -> None:
@@ -169,9 +189,16 @@ def _sampling(values: Mapping[str, Any]) -> Sampling:
     for name in ("max_tokens", "num_return_sequences"):
         if values.get(name, 1) < 1:
             raise InvalidRequestError(f"{name} must be at least 1, got {values[name]}", param=name)
+    for name, why in _NOT_TRUE.items():
+        if values.get(name):
+            raise _not_taken(name, why)
     parameters = {name: value for name, value in values.items() if name in PARAMETERS}
     counts = {"return_num_input_tokens": True, "return_num_output_tokens": True}  # what limits are settled by
     return Sampling(**{**parameters, **counts, "exclude_input_in_output": True})
+
+
+def _not_taken(name: str, why: str) -> UnsupportedParameterError:
+    return UnsupportedParameterError(f"the gateway takes no {name}: {why}", param=name)
 
 
 def _echo(prompt: Prompt, exclude_input: bool | None) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
+from trident.gateway.cache.wish import cache_tags_of, cache_wish_of
 from trident.gateway.edge.dependencies import identity_of, request_id_of
 from trident.gateway.edge.errors import ApiError
 from trident.gateway.edge.event_stream import EventStream, unless_gone
@@ -133,8 +134,9 @@ async def not_offered(rest: str, _: Caller) -> Response:
 
 def _exchange(request: Request, caller: Identity, model: str, asked: AskedTensors, client_id: str) -> KserveExchange:
     return KserveExchange(
-        kserve_of(request), caller, request_id_of(request), model, asked, api=_API, client_id=client_id
-    )
+        kserve_of(request), caller, request_id_of(request), model, asked, api=_API, client_id=client_id,
+        cache=cache_wish_of(request.headers), cache_tags=cache_tags_of(request.headers),
+    )  # fmt: skip
 
 
 async def _inferred(exchange: KserveExchange, model: str, body: InferBody) -> Response:

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from trident.errors import InvalidRequestError, UnsupportedParameterError, did_you_mean
-from trident.gateway.kserve_api.asked_tensors import INPUTS
+from trident.errors import InvalidRequestError
+from trident.gateway.kserve_api.asked_tensors import input_of
 from trident.gateway.kserve_api.infer_body import read_object
 from trident.gateway.kserve_api.tensors import Tensor
 from trident.gateway.kserve_api.version import MODEL_VERSION
@@ -22,7 +22,7 @@ def read_generate_body(body: bytes) -> tuple[str, list[Tensor]]:
 
     Raises:
         InvalidRequestError: no JSON object, or one with a member that is no input of the ensemble.
-        UnsupportedParameterError: a matrix, which the extension has no form for.
+        UnsupportedParameterError: an input that the gateway does not take.
     """
     given = read_object(body, (), "the body")
     request_id = given.pop("id", "")
@@ -47,11 +47,7 @@ def generate_answer(model: str, request_id: str, tensors: Sequence[Tensor]) -> b
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    declared = INPUTS.get(name)
-    if declared is None:
-        raise InvalidRequestError(f"unexpected input '{name}'{did_you_mean(name, INPUTS)}", param=name)
-    if len(declared.dims) > 1:
-        raise UnsupportedParameterError(f"{name} is a matrix, which generate cannot carry; use infer", param=name)
+    declared = input_of(name)
     values = value if isinstance(value, list) else [value]
     datatype = "BYTES" if declared.dtype == "STRING" else declared.dtype
     return Tensor(name, datatype, (1, len(values)), values)

@@ -50,6 +50,7 @@ def _options(settings: Server) -> tuple[tuple[str, int], ...]:
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.server_handshake_timeout_ms", idle_ms),
+        ("grpc.max_connection_idle_ms", int(1000 * settings.stream_idle_s)),  # without a call
     )
 
 

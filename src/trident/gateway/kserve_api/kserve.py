@@ -11,15 +11,16 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from trident.errors import InvalidRequestError, UnsupportedParameterError
-from trident.gateway.asked import Asked
+from trident.gateway.asked import Asked, CacheWish
 from trident.gateway.gateway import Gateway
 from trident.gateway.identity import Identity
-from trident.gateway.kserve_api.answer_tensors import tensors_of, whole_deltas, with_echo
+from trident.gateway.kserve_api.answer_tensors import tensors_of, with_echo
 from trident.gateway.kserve_api.asked_tensors import AskedTensors
 from trident.gateway.kserve_api.live_requests import LiveRequests
 from trident.gateway.kserve_api.metadata import model_metadata
 from trident.gateway.kserve_api.tensors import Tensor
 from trident.gateway.kserve_api.version import check_version
+from trident_client.completion import as_deltas
 from trident_client.request import TemplatePrompt
 
 
@@ -67,7 +68,7 @@ class KserveExchange:
 
     def __init__(
         self, kserve: Kserve, identity: Identity, request_id: str, model: str, asked: AskedTensors, *,
-        api: str, client_id: str = "",
+        api: str, client_id: str = "", cache: CacheWish = "default", cache_tags: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         is_plain = isinstance(asked.prompt, (str, TemplatePrompt))
         self.asked = asked
@@ -83,6 +84,8 @@ class KserveExchange:
                 asked.prompt,
                 asked.sampling,
                 asked.is_streaming,
+                cache=cache,
+                cache_tags=cache_tags,
             )
         )
         self._stack = AsyncExitStack()
@@ -119,7 +122,7 @@ class KserveExchange:
                 num_open -= bool(delta.finish_reason)
                 yield tensors_of(delta, self.asked), num_open <= 0
         else:
-            for delta in whole_deltas(await self._exchange.completion()):
+            for delta in as_deltas(await self._exchange.completion()):
                 num_open -= 1
                 yield tensors_of(with_echo(delta, self.asked), self.asked), num_open <= 0
         if num_open > 0:

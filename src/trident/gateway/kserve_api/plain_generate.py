@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from trident.errors import InvalidRequestError
 from trident.gateway.asked import Asked
+from trident.gateway.cache.wish import cache_tags_of, cache_wish_of
 from trident.gateway.config import GatewayConfig
 from trident.gateway.edge.dependencies import gateway_of, identity_of, request_id_of
 from trident.gateway.edge.errors import ApiError
@@ -58,8 +59,9 @@ def _asked(request: Request, caller: Identity, form: Form) -> Asked:
     model = form.model or default_model(gateway_of(request).config, caller)
     is_streaming = isinstance(form, VllmForm) and form.stream
     return Asked(
-        request_id_of(request), caller, "text_completion", "generate", model, form.prompt, form.sampling(), is_streaming
-    )
+        request_id_of(request), caller, "text_completion", "generate", model, form.prompt, form.sampling(),
+        is_streaming, cache=cache_wish_of(request.headers), cache_tags=cache_tags_of(request.headers),
+    )  # fmt: skip
 
 
 def default_model(config: GatewayConfig, caller: Identity) -> str:

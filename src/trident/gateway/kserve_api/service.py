@@ -6,25 +6,28 @@ https://github.com/triton-inference-server/common/blob/main/protobuf/grpc_servic
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, cast
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import grpc
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2
 
+from trident.errors import RateLimitError
+from trident.gateway.cache.wish import cache_tags_of, cache_wish_of
 from trident.gateway.gateway import new_request_id
 from trident.gateway.identity import Identity
 from trident.gateway.kserve_api.asked_tensors import is_stop, read_tensors
+from trident.gateway.kserve_api.infer_stream import API, METHOD, InferStream
 from trident.gateway.kserve_api.kserve import Kserve, KserveExchange, check_lone
 from trident.gateway.kserve_api.metadata import SERVER
-from trident.gateway.kserve_api.protobuf import read_message, response_of, wants_empty_final
-from trident.gateway.kserve_api.statuses import abort, as_metadata, error_text
+from trident.gateway.kserve_api.protobuf import read_message, response_of
+from trident.gateway.kserve_api.statuses import abort, as_headers, as_metadata, counted, status_of
 
 NAME = "inference.GRPCInferenceService"
-_API = "kserve-grpc"
-_MAX_RUNNING = 1024  # requests on one stream; more wait until one of them has ended
+_TENANTS_SHARE = 4  # of all calls at once a tenant may have a fourth as streams, so that those it forgot stop nobody
 
 
 class Service:
@@ -32,6 +35,9 @@ class Service:
 
     def __init__(self, kserve: Kserve) -> None:
         self._kserve = kserve
+        self._metrics = kserve.gateway.metrics
+        self._num_streams: Counter[str] = Counter()  # that are open, by tenant
+        self._max_streams = max(1, kserve.gateway.config.server.max_connections // _TENANTS_SHARE)
 
     def handlers(self) -> Any:
         """For `grpc.aio.Server.add_generic_rpc_handlers`."""
@@ -51,7 +57,7 @@ class Service:
             )
             for name, method in unary.items()
         }
-        methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+        methods[METHOD] = grpc.stream_stream_rpc_method_handler(
             self.model_stream_infer,
             service_pb2.ModelInferRequest.FromString,
             service_pb2.ModelStreamInferResponse.SerializeToString,
@@ -73,7 +79,7 @@ class Service:
             is_ready = await self._kserve.is_model_ready(caller, request.name, request.version)
             return service_pb2.ModelReadyResponse(ready=is_ready)
 
-        return await self._answered(context, answer)
+        return await self._answered(context, "ModelReady", answer)
 
     async def server_metadata(self, _request: Any, context: Any) -> Any:
         """What answers here."""
@@ -81,7 +87,7 @@ class Service:
         async def answer(_caller: Identity, _: str) -> Any:
             return ParseDict(SERVER, service_pb2.ServerMetadataResponse())
 
-        return await self._answered(context, answer)
+        return await self._answered(context, "ServerMetadata", answer)
 
     async def model_metadata(self, request: Any, context: Any) -> Any:
         """The tensors of a model."""
@@ -90,7 +96,7 @@ class Service:
             found = self._kserve.metadata(caller, request.name, request.version)
             return ParseDict(found, service_pb2.ModelMetadataResponse())
 
-        return await self._answered(context, answer)
+        return await self._answered(context, "ModelMetadata", answer)
 
     async def model_infer(self, request: Any, context: Any) -> Any:
         """One whole answer; several responses only a stream can carry."""
@@ -103,114 +109,57 @@ class Service:
             self._kserve.check_model(caller, request.model_name, request.model_version)
             asked = read_tensors(tensors, outputs)
             check_lone(asked, "ModelStreamInfer")
+            headers = as_headers(context)
             async with KserveExchange(
-                self._kserve, caller, request_id, request.model_name, asked, api=_API, client_id=request.id
-            ) as exchange:
+                self._kserve, caller, request_id, request.model_name, asked, api=API, client_id=request.id,
+                cache=cache_wish_of(headers), cache_tags=cache_tags_of(headers),
+            ) as exchange:  # fmt: skip
                 found = await exchange.lone_response()
             context.set_trailing_metadata((("x-request-id", request_id), *as_metadata(exchange.headers())))
             return response_of(request, found)
 
-        return await self._answered(context, answer)
+        return await self._answered(context, "ModelInfer", answer)
 
-    async def model_stream_infer(self, requests: AsyncIterator[Any], context: Any) -> None:
-        """Any number of requests, answered side by side; each response says by its id whose it is."""
+    async def model_stream_infer(self, _requests: Any, context: Any) -> None:
+        """As `InferStream`, which reads the requests by itself; its failures are counted here, its answers there."""
         request_id = new_request_id()
         try:
             caller = await self._caller(context)
+            with self._place_of(caller.tenant):
+                stream = InferStream(self._kserve, caller, context)
+                await stream.answer_all()
         except Exception as exc:  # noqa: BLE001 - as in `_answered`
+            self._metrics.rpc_answered(METHOD, status_of(exc))
             await abort(context, exc, request_id)
-        call = cast("asyncio.Task[Any]", asyncio.current_task())
-        stream = _Stream(self._kserve, caller, context, call)
-        running: set[asyncio.Task[None]] = set()
-
-        def ended(task: asyncio.Task[None]) -> None:
-            running.discard(task)
-            if not task.cancelled() and task.exception() is not None:
-                call.cancel()  # it could not even be told of
-
-        try:
-            async for request in requests:
-                if len(running) >= _MAX_RUNNING:
-                    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                task = asyncio.ensure_future(stream.answer(request))
-                running.add(task)
-                task.add_done_callback(ended)
-            while running:
-                await asyncio.wait(running)
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
         if stream.failure is not None:
             await abort(context, *stream.failure)
 
-    async def _answered(self, context: Any, answer: Callable[[Identity, str], Awaitable[Any]]) -> Any:
+    @contextmanager
+    def _place_of(self, tenant: str) -> Iterator[None]:
+        """Raises RateLimitError: the tenant has too many streams open."""
+        if self._num_streams[tenant] >= self._max_streams:
+            raise RateLimitError(f"this tenant has {self._max_streams} streams open; ask on those, or close some")
+        self._num_streams[tenant] += 1
+        try:
+            yield
+        finally:
+            self._num_streams[tenant] -= 1
+            if not self._num_streams[tenant]:
+                del self._num_streams[tenant]
+
+    async def _answered(self, context: Any, method: str, answer: Callable[[Identity, str], Awaitable[Any]]) -> Any:
         """What `answer` gives to the caller and the request's id, or the status of its error."""
         request_id = new_request_id()
         try:
-            return await answer(await self._caller(context), request_id)
+            with counted(self._metrics, method):
+                return await answer(await self._caller(context), request_id)
         except Exception as exc:  # noqa: BLE001 - the seam: whatever it is becomes a status, and nothing of its text leaves
             await abort(context, exc, request_id)
 
     async def _caller(self, context: Any) -> Identity:
-        headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
-        identity = await self._kserve.gateway.authenticator.authenticate(headers, _address(context.peer()))
+        identity = await self._kserve.gateway.authenticator.authenticate(as_headers(context), _address(context.peer()))
         identity.check_endpoint("kserve")
         return identity
-
-
-class _Stream:
-    """One `ModelStreamInfer` call, to which several tasks write."""
-
-    def __init__(self, kserve: Kserve, caller: Identity, context: Any, call: asyncio.Task[Any]) -> None:
-        self._kserve = kserve
-        self._caller = caller
-        self._context = context
-        self._call = call
-        self._lock = asyncio.Lock()  # gRPC takes one message at a time
-        self._write_timeout_s = kserve.gateway.config.server.write_timeout_s
-        self._wants_status = dict(context.invocation_metadata()).get("triton_grpc_error") == "true"
-        self.failure: tuple[Exception, str] | None = None  # the first, where the client wants a status of it
-
-    async def answer(self, request: Any) -> None:
-        """All responses to one request, or its error, which leaves the others alone."""
-        request_id = new_request_id()
-        try:
-            await self._generate(request, request_id)
-        except Exception as exc:  # noqa: BLE001 - as in `Service._answered`
-            if self._wants_status:
-                self.failure = self.failure or (exc, request_id)
-                return
-            message = service_pb2.ModelStreamInferResponse(error_message=error_text(exc, request_id))
-            message.infer_response.id = request.id
-            await self._write(message)
-
-    async def _generate(self, request: Any, request_id: str) -> None:
-        tensors, outputs = read_message(request)
-        if is_stop(tensors):
-            await self._kserve.live.stop(self._caller.tenant, request.id)
-            await self._write_response(response_of(request, (), is_last=True))
-            return
-        self._kserve.check_model(self._caller, request.model_name, request.model_version)
-        asked = read_tensors(tensors, outputs)
-        async with KserveExchange(
-            self._kserve, self._caller, request_id, request.model_name, asked, api=_API, client_id=request.id
-        ) as exchange:
-            async for found, is_last in exchange.responses():
-                if found or wants_empty_final(request):
-                    await self._write_response(response_of(request, found, is_last=is_last))
-
-    async def _write_response(self, response: Any) -> None:
-        await self._write(service_pb2.ModelStreamInferResponse(infer_response=response))
-
-    async def _write(self, message: Any) -> None:
-        """A client that takes nothing for so long is let go, and what it had asked for with it."""
-        async with self._lock:
-            timer = asyncio.get_running_loop().call_later(self._write_timeout_s, self._call.cancel)
-            try:
-                await self._context.write(message)
-            finally:
-                timer.cancel()
 
 
 def _address(peer: str) -> str:

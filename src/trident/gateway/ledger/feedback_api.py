@@ -80,7 +80,5 @@ async def give_feedback(
         "thumb": body.thumb,
         "text": body.text,
     }
-    is_first = await gateway.database.run(lambda connection: add_feedback(connection, row))
-    if is_first and found["deployment"]:  # the statistics cannot take a judgement back; a cached answer is nobody's
-        gateway.statistics.feedback(found["model"], found["deployment"], score)
+    await gateway.database.run(lambda connection: add_feedback(connection, row))
     return {"object": "feedback", "request_id": request_id, "score": score}

@@ -34,16 +34,17 @@ class Spool:
         self._own_bytes = 0  # of the present segment
         self._held_bytes = self._measure()  # of all
 
-    def append(self, line: bytes) -> bool:
-        """Whether there was room for it; `line` without its newline.
+    def append(self, line: bytes, share: float = 1.0) -> bool:
+        """Whether there was room for it; `line` without its newline; `share`: of the room that it may take up.
 
         Raises:
             OSError: the disk is full, or gone. The segment stays whole.
         """
         data = line + b"\n"
-        if self._held_bytes + len(data) > self._max_bytes:
+        room = self._max_bytes * share
+        if self._held_bytes + len(data) > room:
             self._held_bytes = self._measure()  # others bring segments away too
-            if self._held_bytes + len(data) > self._max_bytes:
+            if self._held_bytes + len(data) > room:
                 return False
         if self._path is None:
             self._begin()
@@ -52,6 +53,8 @@ class Spool:
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._own_bytes)
+                if self._path is not None and not self._own_bytes:
+                    self._path.unlink()
             self.cut()
             raise
         self._own_bytes += len(data)

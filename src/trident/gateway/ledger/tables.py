@@ -1,4 +1,7 @@
-"""The ledger's tables: one row a request, one a judgement. Every function is for one transaction (`Database.run`)."""
+"""The ledger's tables: a row for each request, failed attempt, compared copy and judgement.
+
+Every function is for one transaction (`Database.run`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Float,
+    Index,
     Integer,
     String,
     Table,
@@ -52,6 +56,7 @@ requests = Table(
     Column("prompt", Text),  # the next two only where the policy says so
     Column("answer", Text),
 )
+Index("ix_requests_key_id_ended_at", requests.c.key_id, requests.c.ended_at)  # when a key was last used
 feedback = Table(
     "feedback",
     metadata,
@@ -64,20 +69,47 @@ feedback = Table(
     Column("thumb", String(4)),
     Column("text", Text),
 )
-CONTENT = ("prompt", "answer")
+failures = Table(
+    "failures",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("deployment", String(256), primary_key=True),  # that was asked in vain
+    Column("ended_at", Float, nullable=False, index=True),
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("error", String(64), nullable=False),
+)
+comparisons = Table(
+    "comparisons",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("ended_at", Float, nullable=False, index=True),
+    Column("model", String(256), nullable=False),
+    Column("deployment", String(256), nullable=False),  # of the real answer
+    Column("version", String(256), nullable=False),
+    Column("shadow", String(256), nullable=False),
+    Column("shadow_version", String(256), nullable=False),
+    Column("result", String(16), nullable=False),  # "equal", "different", "failed", "left out"
+    Column("winner", String(16), nullable=False),
+    Column("added_latency_s", Float),
+    Column("added_chars", Integer),
+)
+_FACTS = {"row": requests, "failures": failures, "comparison": comparisons}
+KINDS = (*_FACTS, "content")  # of what is written
 
 
-def add_requests(connection: Connection, rows: Sequence[Row]) -> None:
-    """Those that are there already stay as they are: a row may be written twice when a writer dies."""
+def add(connection: Connection, rows: Mapping[str, Sequence[Row]]) -> None:
+    """By kind. Those that are there already stay as they are: one may be written twice when a writer dies.
+
+    `content` holds prompts and answers of requests that are there.
+    """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(requests).on_conflict_do_nothing(index_elements=["request_id"])
-    connection.execute(statement, list(rows))
-
-
-def add_content(connection: Connection, rows: Sequence[Row]) -> None:
-    """Prompts and answers of requests that are there."""
-    for row in rows:
-        values = {name: row[name] for name in CONTENT}
+    for kind, table in _FACTS.items():
+        if rows.get(kind):
+            statement = dialect.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key))
+            connection.execute(statement, list(rows[kind]))
+    for row in rows.get("content", ()):
+        values = {"prompt": row["prompt"], "answer": row["answer"]}
         connection.execute(update(requests).where(requests.c.request_id == row["request_id"]).values(values))
 
 
@@ -88,17 +120,17 @@ def find_request(connection: Connection, tenant: str, request_id: str) -> Row | 
     return None if row is None else dict(row)
 
 
-def add_feedback(connection: Connection, row: Row) -> bool:
-    """One judgement; the same key's earlier one of the same request is replaced. Whether there was none."""
+def add_feedback(connection: Connection, row: Row) -> None:
+    """One judgement; the same key's earlier one of the same request is replaced."""
     same = (feedback.c.request_id == row["request_id"]) & (feedback.c.key_id == row["key_id"])
-    num_before: int = connection.execute(delete(feedback).where(same)).rowcount
+    connection.execute(delete(feedback).where(same))
     connection.execute(insert(feedback).values(row))
-    return num_before == 0
 
 
 def forget(connection: Connection, rows_before: float, content_before: float) -> None:
     """Delete what ended before the first moment, and what was said in it before the second."""
     connection.execute(delete(feedback).where(feedback.c.created_at < rows_before))
-    connection.execute(delete(requests).where(requests.c.ended_at < rows_before))
+    for table in _FACTS.values():
+        connection.execute(delete(table).where(table.c.ended_at < rows_before))
     old = (requests.c.ended_at < content_before) & (requests.c.prompt.is_not(None) | requests.c.answer.is_not(None))
     connection.execute(update(requests).where(old).values(prompt=None, answer=None))

@@ -7,13 +7,15 @@ from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 from typing import cast as typed
 
-from sqlalchemy import Connection, Float, Integer, case, cast, func, select
+from sqlalchemy import Connection, Float, Integer, Numeric, case, cast, func, select
 
 from trident.errors import InvalidRequestError, did_you_mean
 from trident.gateway.ledger.tables import feedback, requests
+from trident.gateway.ledger.wall_time import shares
 
 Dimension = Literal["tenant", "key", "model", "deployment", "version", "api", "day"]
 DAY_S = 86_400
+_EXACT_END = cast(requests.c.ended_at, Numeric)  # of floats PostgreSQL has no remainder
 _COLUMNS = {
     "tenant": requests.c.tenant,
     "key": requests.c.key_id,
@@ -21,7 +23,7 @@ _COLUMNS = {
     "deployment": requests.c.deployment,
     "version": requests.c.version,
     "api": requests.c.api,
-    "day": cast(requests.c.ended_at - requests.c.ended_at % DAY_S, Integer),
+    "day": cast(_EXACT_END - _EXACT_END % DAY_S, Integer),
 }
 
 
@@ -55,12 +57,14 @@ def usage(
     """A row for each combination of the dimensions, the dearest first; days as seconds since 1970 of their begin.
 
     `since` and `until`: seconds since 1970, of the requests' ends; `tenant`: of this one only. `engine_s` of a
-    deployment is the time in which it had any request of this gateway, shared out among them.
+    deployment is the time in which it had any request, shared out among them (`wall_time.py`); so is `cost`.
     """
     keys = [_COLUMNS[name].label(name) for name in dimensions]
     judged = (
         select(feedback.c.request_id, func.avg(feedback.c.score).label("score")).group_by(feedback.c.request_id)
     ).subquery()
+    wall = shares(since, until)
+    share = func.coalesce(wall.c.share, 1.0)
     query = (
         select(
             *keys,
@@ -71,15 +75,19 @@ def usage(
             func.sum(requests.c.num_input_tokens).label("input_tokens"),
             func.sum(requests.c.num_cached_tokens).label("cached_tokens"),
             func.sum(requests.c.num_output_tokens).label("output_tokens"),
-            func.sum(requests.c.engine_s).label("engine_s"),
+            func.sum(requests.c.engine_s * share).label("engine_s"),
             func.sum(requests.c.price).label("price"),
-            func.sum(requests.c.cost).label("cost"),
+            func.sum(requests.c.cost * share).label("cost"),
             func.avg(requests.c.ttft_s).label("ttft_s"),
             func.avg(requests.c.duration_s).label("duration_s"),
             func.count(judged.c.score).label("feedback"),
             cast(func.avg(judged.c.score), Float).label("score"),
         )
-        .select_from(requests.outerjoin(judged, judged.c.request_id == requests.c.request_id))
+        .select_from(
+            requests.outerjoin(judged, judged.c.request_id == requests.c.request_id).outerjoin(
+                wall, wall.c.deployment == requests.c.deployment
+            )
+        )
         .where(requests.c.ended_at >= since, requests.c.ended_at < until)
         .group_by(*keys)
         .order_by(func.sum(requests.c.price).desc(), func.count().desc())

@@ -18,8 +18,8 @@ router = APIRouter(prefix="/admin", tags=["Operator"], dependencies=[Depends(ope
 async def report_usage(
     request: Request,
     by: Annotated[list[Dimension], Query(description="what a row is of")] = ["tenant", "model"],  # noqa: B006
-    since: Annotated[float, Query(description="seconds since 1970")] = 0.0,
-    until: Annotated[float | None, Query(description="seconds since 1970; now")] = None,
+    since: Annotated[float, Query(allow_inf_nan=False, description="seconds since 1970")] = 0.0,
+    until: Annotated[float | None, Query(allow_inf_nan=False, description="seconds since 1970; now")] = None,
     tenant: str | None = None,
 ) -> dict[str, Any]:
     """Requests, tokens, engine time, price and cost."""

@@ -26,3 +26,29 @@ local function add(key, now, amount)
     redis.call('HSET', key, second, string.format('%.0f:%.0f', now, sum + amount))
     redis.call('PEXPIRE', key, 2 * WINDOW_MS)
 end
+
+local function live(key, now)
+    local found, total = {}, 0
+    local kept = redis.call('HGETALL', key)
+    for i = 1, #kept, 2 do
+        local last, amount = string.match(kept[i + 1], '(%d+):(%d+)')
+        last, amount = tonumber(last), tonumber(amount)
+        if last + WINDOW_MS > now then
+            total = total + amount
+            table.insert(found, {last, amount})
+        else
+            redis.call('HDEL', key, kept[i])
+        end
+    end
+    table.sort(found, function(a, b) return a[1] < b[1] end)
+    return found, total
+end
+
+local function reset_of(sums, now)
+    for i = #sums, 1, -1 do
+        if sums[i][2] > 0 then
+            return sums[i][1] + WINDOW_MS - now
+        end
+    end
+    return 0
+end

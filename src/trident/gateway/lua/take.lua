@@ -5,23 +5,6 @@
 -- then used and ms until reset of each limit.
 local HELD_MS = 86400000
 
-local function live(key, now)
-    local found, total = {}, 0
-    local kept = redis.call('HGETALL', key)
-    for i = 1, #kept, 2 do
-        local last, amount = string.match(kept[i + 1], '(%d+):(%d+)')
-        last, amount = tonumber(last), tonumber(amount)
-        if last + WINDOW_MS > now then
-            total = total + amount
-            table.insert(found, {last, amount})
-        else
-            redis.call('HDEL', key, kept[i])
-        end
-    end
-    table.sort(found, function(a, b) return a[1] < b[1] end)
-    return found, total
-end
-
 local function wait_of(sums, now, needed)
     for _, sum in ipairs(sums) do
         needed = needed - sum[2]
@@ -30,15 +13,6 @@ local function wait_of(sums, now, needed)
         end
     end
     return math.huge
-end
-
-local function reset_of(sums, now)
-    for i = #sums, 1, -1 do
-        if sums[i][2] > 0 then
-            return sums[i][1] + WINDOW_MS - now
-        end
-    end
-    return 0
 end
 
 local now = advance(KEYS[1], ARGV[1])

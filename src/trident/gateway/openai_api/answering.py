@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from trident.gateway.edge.dependencies import gateway_of, request_id_of
 from trident.gateway.edge.event_stream import EventStream, unless_gone
 from trident.gateway.gateway import new_request_id
 from trident.gateway.identity import Identity
+from trident.gateway.limiter import Reservation
 from trident.gateway.openai_api.events import StreamHead, error_event
 from trident.gateway.openai_api.generation import Generation
 from trident_client.completion import Completion, Delta
@@ -46,6 +48,23 @@ async def with_length(request: Request, identity: Identity, model: str, asked: O
     return replace(asked, sampling=replace(asked.sampling, max_tokens=max_tokens))
 
 
+@asynccontextmanager
+async def counted(request: Request, identity: Identity, model: str) -> AsyncIterator[Reservation]:
+    """What generates nothing counts as a request to the model, and takes no tokens.
+
+    Raises:
+        NotFoundError, PermissionDeniedError: as `Router.route_of`.
+        RateLimitError, QuotaError: as `Limiter.reserve`.
+    """
+    gateway = gateway_of(request)
+    gateway.router.route_of(model, identity)
+    reservation = await gateway.limiter.reserve(identity, 0, 0.0)
+    try:
+        yield reservation
+    finally:
+        await reservation.settle(0, 0.0)
+
+
 def generation_of(
     request: Request,
     identity: Identity,
@@ -53,8 +72,9 @@ def generation_of(
     model: str,
     asked: OpenAIRequest,
     prompts: Sequence[Prompt],
+    retrieval: str = "",
 ) -> Generation:
-    """One exchange for each prompt; the first has the id that the client is told."""
+    """One exchange for each prompt; the first has the id that the client is told; `retrieval`: as in `Asked`."""
     first = request_id_of(request)
     return Generation(
         gateway_of(request),
@@ -69,9 +89,10 @@ def generation_of(
                 asked.sampling,
                 is_streaming=asked.is_streaming,
                 user=asked.user,
-                cache=cache_wish_of(request),
-                cache_tags=cache_tags_of(request),
+                cache=cache_wish_of(request.headers),
+                cache_tags=cache_tags_of(request.headers),
                 conversation=asked.conversation,
+                retrieval=retrieval,
             )
             for number, prompt in enumerate(prompts)
         ],

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from trident.gateway.openai_api.bodies import CalledFunction
+
 _EXACT = ConfigDict(extra="forbid")
 _EVENT = {
     "type": "object",
@@ -45,19 +47,28 @@ class Usage(_Part):
     completion_tokens_details: CompletionDetails
 
 
-class CalledFunction(_Part):
-    """With its arguments as JSON text."""
-
-    name: str
-    arguments: str
-
-
 class ToolCall(_Part):
     """That the model asks for."""
 
     id: str
     type: Literal["function"]
     function: CalledFunction
+
+
+class UrlCitation(_Part):
+    """A passage of a document; indexes count characters of the content."""
+
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(_Part):
+    """A mark of the content that names a passage."""
+
+    type: Literal["url_citation"]
+    url_citation: UrlCitation
 
 
 class AnswerMessage(_Part):
@@ -68,6 +79,27 @@ class AnswerMessage(_Part):
     refusal: None
     reasoning_content: str | None = None
     tool_calls: list[ToolCall] | None = None
+    annotations: list[Annotation] | None = None
+
+
+class GivenPassage(_Part):
+    """That the model was given; `finding`: what its words try to do."""
+
+    number: int
+    document: str
+    place: str
+    score: float
+    text: str
+    finding: str | None = None
+
+
+class Retrieved(_Part):
+    """Where the passages are from; `left_out`: how many did not fit."""
+
+    collection: str
+    version: str
+    passages: list[GivenPassage]
+    left_out: int
 
 
 class TopLogProb(_Part):
@@ -110,6 +142,7 @@ class ChatCompletion(_Part):
     choices: list[ChatChoice]
     usage: Usage
     system_fingerprint: str
+    retrieval: Retrieved | None = None
 
 
 class TextLogProbs(_Part):

@@ -89,9 +89,8 @@ class BatchRun:
             work.result()
         finally:
             await _cancel(work, beating)
-            for file in (self._answers, self._failures):
-                if file is not None:
-                    await asyncio.to_thread(file.close)
+            # The thread has it at once, so that both are closed whoever is cancelled while he waits for that.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._close))
 
     async def _work(self) -> None:
         if reason := await self._reason_to_stop(self._row):
@@ -227,6 +226,11 @@ class BatchRun:
         if row.status != "finalizing" and self._clock() >= row.expires_at:
             return "expired"
         return "revoked" if await self._store.is_revoked(row) else ""
+
+    def _close(self) -> None:
+        for file in (self._answers, self._failures):
+            if file is not None:
+                file.close()
 
     def _counts(self) -> Json:
         if self._answers is None or self._failures is None:

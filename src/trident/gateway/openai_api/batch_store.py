@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from trident.errors import InvalidRequestError, NotFoundError
+from trident.errors import InvalidRequestError, NotFoundError, RateLimitError
+from trident.gateway.config import Storage
 from trident.gateway.database import Database
 from trident.gateway.identity import Identity
 from trident.gateway.key_table import find_key
@@ -24,6 +25,7 @@ from trident.gateway.openai_api.stored_tables import batches, is_stored_id
 
 Json = dict[str, Any]
 WINDOW_S = 24 * 3600
+_RETRY_AFTER_S = 60.0  # nobody knows when a batch ends
 
 
 class LeaseLostError(Exception):
@@ -34,11 +36,11 @@ class BatchStore:
     """Of all tenants; what a client asks names the one."""
 
     def __init__(
-        self, database: Database, files: FileStore, file_days: float, clock: Callable[[], float] = time.time
+        self, database: Database, files: FileStore, storage: Storage, clock: Callable[[], float] = time.time
     ) -> None:
         self._database = database
         self._files = files
-        self._file_days = file_days
+        self._storage = storage
         self._clock = clock  # seconds since 1970
 
     async def create(
@@ -51,7 +53,11 @@ class BatchStore:
         metadata: Mapping[str, str],
         output_expires_s: int | None,
     ) -> Row[Any]:
-        """A batch that waits for a runner."""
+        """A batch that waits for a runner.
+
+        Raises:
+            RateLimitError: the tenant has as many as it may that have not ended.
+        """
         now = self._clock()
         values = {
             "id": batch_id,
@@ -73,6 +79,7 @@ class BatchStore:
         }
 
         def write(connection: Connection) -> Row[Any]:
+            self._check_room(connection, identity.tenant)
             connection.execute(insert(batches).values(values))
             return _row(connection, batch_id)
 
@@ -192,15 +199,24 @@ class BatchStore:
 
         return await self._database.run(write)
 
-    async def release(self, runner: str) -> None:
-        """Let other runners have what this one has, at once."""
+    async def release(self, runner: str, batch_id: str | None = None) -> None:
+        """Let other runners have what this one has, or that batch of it, at once."""
         query = update(batches).where(batches.c.runner == runner, batches.c.status.in_(ACTIVE)).values(runner=None)
+        if batch_id is not None:
+            query = query.where(batches.c.id == batch_id)
         await self._database.run(lambda connection: connection.execute(query))
 
     async def sweep(self) -> None:
         """Forget those that ended long ago."""
-        query = delete(batches).where(batches.c.ended_at < self._clock() - self._file_days * DAY_S)
+        query = delete(batches).where(batches.c.ended_at < self._clock() - self._storage.file_days * DAY_S)
         await self._database.run(lambda connection: connection.execute(query))
+
+    def _check_room(self, connection: Connection, tenant: str) -> None:
+        of_tenant = (batches.c.tenant == tenant, batches.c.status.in_(ACTIVE))
+        limit = self._storage.max_tenant_batches
+        if connection.execute(select(func.count()).where(*of_tenant)).scalar_one() >= limit:
+            told = f"the tenant has {limit} batches that have not ended; ask again when one has"
+            raise RateLimitError(told, retry_after_s=_RETRY_AFTER_S)
 
     def _timed(self, row: Row[Any], status: str) -> Json:
         return {**row.times, f"{status}_at": row.times.get(f"{status}_at", int(self._clock()))}

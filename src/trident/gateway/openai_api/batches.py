@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from trident.errors import InvalidRequestError, NotFoundError
+from trident.errors import InvalidRequestError, NotFoundError, RateLimitError
 from trident.gateway.edge.dependencies import gateway_of, identity_of
 from trident.gateway.identity import Endpoint, Identity
 from trident.gateway.openai_api.batch_object import batch_object, new_batch_id
@@ -62,14 +63,18 @@ async def create_batch(request: Request, identity: Caller) -> Response:
     batch_id = new_batch_id()
     folder = work_folder(gateway.config.server.data, batch_id)
     await asyncio.to_thread(_link, path, folder, file_id)
-    row = await gateway.stored.batches.create(
-        batch_id,
-        identity,
-        endpoint=endpoint,
-        input_file_id=file_id,
-        metadata=metadata,
-        output_expires_s=(body.get("output_expires_after") or {}).get("seconds"),
-    )
+    try:
+        row = await gateway.stored.batches.create(
+            batch_id,
+            identity,
+            endpoint=endpoint,
+            input_file_id=file_id,
+            metadata=metadata,
+            output_expires_s=(body.get("output_expires_after") or {}).get("seconds"),
+        )
+    except RateLimitError:  # after any other error its row may be there, and its input has to be
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        raise
     return answer(batch_object(row))
 
 

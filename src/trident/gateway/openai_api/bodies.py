@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema, create_model
 
+from trident.gateway.retrieval.settings import MAX_PASSAGES
 from trident_client.openai_fields import EXTRAS, INTEGERS, MAX_CHOICES, MAX_STOPS, MOST_COMPLETION_LOGPROBS, NUMBERS
 from trident_client.sampling import PARAMETERS
 
@@ -60,7 +61,7 @@ class TextPart(_Part):
 
 
 class CalledFunction(_Part):
-    """What the model asked for."""
+    """What the model asks for; `arguments` is JSON as text."""
 
     name: str
     arguments: str
@@ -161,6 +162,15 @@ def _extra(name: str) -> tuple[Any, Any]:
     return (kind | None, None)
 
 
+class RetrievalWish(_Part):
+    """Documents to answer from, beside what the model's route says."""
+
+    collection: str | None = Field(None, min_length=1, max_length=64, description="of the tenant")
+    top_k: int | None = Field(None, ge=0, le=MAX_PASSAGES, description="passages at most; 0: none at all")
+    min_score: float | None = Field(None, ge=-1, le=1, description="least cosine of a passage and the question")
+    max_context_tokens: int | None = Field(None, ge=1, description="of all passages; at most the route's own")
+
+
 class _Sampled(_Part):
     """What chats and completions share."""
 
@@ -193,6 +203,7 @@ class _Chat(_Sampled):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     reasoning_effort: Literal["medium"] | None = None
+    retrieval: RetrievalWish | None = None
     tool_choice: _described(Literal["none", "auto", "required"] | ToolChoice | None) = None  # type: ignore[valid-type]
     tools: list[Tool] | None = Field(None, max_length=128)
     top_logprobs: int | None = _within("top_logprobs")

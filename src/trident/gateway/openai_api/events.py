@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from trident.gateway.edge.errors import ApiError
+from trident.gateway.retrieval.citations import Citations
 from trident_client.completion import Delta
 from trident_client.openai_request import OpenAIRequest
 from trident_client.openai_response import (
@@ -89,9 +90,9 @@ class _Chunks:
         self._open = b"data: " + orjson.dumps(shared)[:-1]
         self.tail = b'}],"usage":null}\n\n' if includes_usage else b"}]}\n\n"
 
-    def choice(self, index: int) -> bytes:
-        """How the chunk of a choice begins."""
-        return self._open + b',"choices":[{"index":%d,' % index
+    def choice(self, index: int, beside: bytes = b"") -> bytes:
+        """How the chunk of a choice begins; `beside`: another member of the chunk."""
+        return self._open + beside + b',"choices":[{"index":%d,' % index
 
     def usage(self, usage: dict[str, Any]) -> bytes:
         """The chunk after the last choice's."""
@@ -101,8 +102,11 @@ class _Chunks:
 class ChatEvents:
     """Of one chat completion, for all its choices."""
 
-    def __init__(self, head: StreamHead, request: OpenAIRequest) -> None:
+    def __init__(self, head: StreamHead, request: OpenAIRequest, citations: Citations | None = None) -> None:
+        """`citations`: of a chat that was given passages; the last chunk of each choice tells them."""
         self._request_id = head.request_id
+        self._citations = citations
+        self._texts: dict[int, list[str]] = {}  # of each choice, where there is anything to cite
         self._forced = request.forced
         self._includes_usage = request.includes_usage
         self._chunks = _Chunks(head, "chatcmpl", "chat.completion.chunk", includes_usage=request.includes_usage)
@@ -126,6 +130,8 @@ class ChatEvents:
             events.append(self._choices[index] + b'"role":"assistant","content":' + nothing + self._text_end)
         begin, count = self._choices[index], self._counts[index]
         count.num_text_chars += len(delta.text)
+        if self._citations is not None:
+            self._texts.setdefault(index, []).append(delta.text)
         if delta.reasoning:
             count.num_reasoning_chars += len(delta.reasoning)
             events.append(begin + b'"reasoning_content":' + orjson.dumps(delta.reasoning) + self._text_end)
@@ -139,13 +145,20 @@ class ChatEvents:
             events.append(begin + b'"tool_calls":' + orjson.dumps(delta.tool_calls) + self._text_end)
         if delta.finish_reason:
             reason = orjson.dumps(finish_reason_of(delta.finish_reason, self._forced))
-            events.append(begin + b'},"logprobs":null,"finish_reason":' + reason + self._chunks.tail)
+            last = begin if self._citations is None else self._cited(index, self._citations)
+            events.append(last + b'},"logprobs":null,"finish_reason":' + reason + self._chunks.tail)
             self._tokens.add(number, delta, count)
         return events[0] if len(events) == 1 else b"".join(events)
 
     def end(self) -> bytes:
         """What stands after the last choice."""
         return self._chunks.usage(self._tokens.body()) + DONE if self._includes_usage else DONE
+
+    def _cited(self, index: int, citations: Citations) -> bytes:
+        """How the last chunk of a choice begins: with the passages that were given, and what the answer cites."""
+        annotations = citations.annotations("".join(self._texts[index]) if self._forced is None else "")
+        begin = self._chunks.choice(index, b',"retrieval":' + orjson.dumps(citations.body()))
+        return begin + b'"delta":{"annotations":' + orjson.dumps(annotations)
 
     def _with_log_probs(self, delta: Delta, names: Names) -> bytes:
         log_probs = orjson.dumps(chat_log_probs(delta, names))

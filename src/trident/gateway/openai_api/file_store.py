@@ -98,10 +98,8 @@ class FileStore:
         found = connection.execute(select(files).where(files.c.id == new.id)).one_or_none()
         if found is not None:
             return found
-        used = connection.execute(select(func.sum(files.c.bytes)).where(files.c.tenant == new.tenant)).scalar() or 0
-        limit = self._storage.max_tenant_bytes
-        if new.purpose != "batch_output" and used + new.num_bytes > limit:
-            raise RequestTooLargeError(f"the tenant's files may take {limit} bytes and take {used}; delete some first")
+        if new.purpose != "batch_output":
+            self._check_room(connection, new)
         now = self._clock()
         longest_s = self._storage.file_days * DAY_S
         values = {
@@ -115,6 +113,16 @@ class FileStore:
         }
         connection.execute(insert(files).values(values))
         return connection.execute(select(files).where(files.c.id == new.id)).one()
+
+    def _check_room(self, connection: Connection, new: NewFile) -> None:
+        counted = select(func.count(), func.sum(files.c.bytes)).where(files.c.tenant == new.tenant)
+        number, num_bytes = connection.execute(counted).one()
+        for used, more, limit, unit in (
+            (number, 1, self._storage.max_tenant_files, "files"),
+            (num_bytes or 0, new.num_bytes, self._storage.max_tenant_bytes, "bytes of files"),
+        ):
+            if used + more > limit:
+                raise over_quota(limit, unit, used)
 
     async def get(self, tenant: str, file_id: str) -> Row[Any]:
         """Its row.
@@ -162,6 +170,12 @@ class FileStore:
         old = await asyncio.to_thread(_older_than, self._folder, now - DAY_S)
         known = await self._database.run(lambda connection: set(connection.execute(select(files.c.id)).scalars()))
         return [name for name in old if name not in known]
+
+
+def over_quota(limit: int, unit: str, used: int) -> RequestTooLargeError:
+    """What a tenant is told that keeps as much as it may."""
+    told = f"the tenant may keep {limit} {unit} and keeps {used}; delete some first"
+    return RequestTooLargeError(told, code="storage_quota_exceeded")
 
 
 def new_id() -> str:

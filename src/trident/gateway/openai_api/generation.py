@@ -11,6 +11,7 @@ from trident.errors import RequestCancelledError, TridentError
 from trident.gateway.asked import Asked
 from trident.gateway.exchange import Exchange
 from trident.gateway.gateway import Gateway
+from trident.gateway.patience import cancel_all
 from trident_client.completion import Completion, Delta
 from trident_client.openai_response import Names
 
@@ -82,10 +83,7 @@ class Generation:
 
     async def names(self, *answers: Delta | Completion) -> Names:
         """The texts of the likeliest tokens that they tell by their ids."""
-        ids = {token_id for answer in answers for row in answer.top_ids for token_id in row if token_id >= 0}
-        if not ids:
-            return {}
-        return await self._gateway.text_models.names(self._model, self._request_id, sorted(ids))
+        return await self._gateway.text_models.names_in(self._model, self._request_id, *answers)
 
     async def _enter(self, exchange: Exchange) -> None:
         await exchange.__aenter__()
@@ -115,9 +113,7 @@ class Generation:
                 else:
                     yield number, item
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_all(*tasks)
 
 
 def _whole(delta: Delta) -> Delta:
@@ -136,7 +132,5 @@ async def _all(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     try:
         return list(await asyncio.gather(*tasks))
     except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(*tasks)
         raise

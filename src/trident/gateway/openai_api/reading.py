@@ -13,6 +13,7 @@ from fastapi import HTTPException, Request
 from pydantic import BaseModel, ValidationError
 
 from trident.errors import InvalidRequestError, did_you_mean
+from trident.gateway.edge.validation import path_of
 from trident.gateway.openai_api.bodies import schema_of
 
 Json = dict[str, Any]
@@ -73,9 +74,7 @@ def _path_in(body: Any, loc: Sequence[int | str]) -> list[int | str]:
 
 
 def _refusal(model: type[BaseModel], fault: Any, path: list[int | str]) -> InvalidRequestError:
-    param = ""
-    for part in path:
-        param += f"[{part}]" if isinstance(part, int) else f".{part}" if param else str(part)
+    param = path_of(path)
     kind, message = str(fault["type"]), str(fault["msg"]).removeprefix("Value error, ")
     if kind == "missing":
         return InvalidRequestError(f"'{param}' is required", param=param, code="missing_required_parameter")

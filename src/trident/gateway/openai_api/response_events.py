@@ -7,20 +7,19 @@ the database or of how events leave.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from trident.gateway.edge.errors import ApiError
 from trident.gateway.openai_api.response_items import new_item_id
-from trident_client.completion import Completion, Delta
-from trident_client.openai_response import chat_log_probs, num_reasoning_tokens
+from trident_client.completion import Delta
+from trident_client.openai_response import Names, chat_log_probs, num_reasoning_tokens
 from trident_client.openai_tools import ForcedCalls, GuidedCalls, call_id
 
 Json = dict[str, Any]
-_NO_NAMES: Mapping[int, bytes] = {}
+_NO_NAMES: Names = {}
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -48,7 +47,7 @@ class ResponseEvents:
             "response.in_progress", response=self.response
         )
 
-    def of(self, delta: Delta, names: Mapping[int, bytes] = _NO_NAMES) -> bytes:
+    def of(self, delta: Delta, names: Names = _NO_NAMES) -> bytes:
         """Those of a delta, which may be none; `names`: texts of its `top_ids`."""
         events: list[bytes] = []
         if delta.reasoning:
@@ -190,18 +189,12 @@ class ResponseEvents:
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)
 
 
-def as_delta(completion: Completion) -> Delta:
-    """A whole answer as the one delta of it."""
-    names = {field.name for field in fields(Delta)} & {field.name for field in fields(Completion)}
-    return Delta(**{name: getattr(completion, name) for name in names})
-
-
 def _part(kind: str, text: str, log_probs: list[Json]) -> Json:
     if kind == "reasoning":
         return {"type": "reasoning_text", "text": text}
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": log_probs}
 
 
-def _log_probs(delta: Delta, names: Mapping[int, bytes]) -> list[Json]:
+def _log_probs(delta: Delta, names: Names) -> list[Json]:
     told = chat_log_probs(delta, names)
     return [] if told is None else list(told["content"])

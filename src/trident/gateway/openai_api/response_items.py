@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trident.errors import InvalidRequestError, UnsupportedParameterError
+from trident.gateway.openai_api.stored_bodies import unknown_parameter
 
 Json = dict[str, Any]
 _ROLES = ("user", "assistant", "system", "developer")
@@ -106,9 +107,7 @@ def _item(given: Any, where: str, resolve: Callable[[str], Json | None]) -> Json
         )
     for name in given:
         if name not in _KEYS[kind] and given[name] is not None:
-            raise InvalidRequestError(
-                f"unknown parameter '{where}.{name[:64]}'", param=f"{where}.{name[:64]}", code="unknown_parameter"
-            )
+            raise unknown_parameter(f"{where}.{name[:64]}")
     if kind == "item_reference":
         found = resolve(_text(given, "id", where))
         if found is None:

@@ -13,7 +13,7 @@ from typing import Any
 from trident.errors import InvalidRequestError, UnsupportedParameterError
 from trident.gateway.openai_api.refusals import in_openai_words
 from trident.gateway.openai_api.response_items import messages_of
-from trident.gateway.openai_api.stored_bodies import check_fields, metadata_of, text_of
+from trident.gateway.openai_api.stored_bodies import check_fields, metadata_of, text_of, unknown_parameter
 from trident_client.openai_fields import EXTRAS
 from trident_client.openai_request import OpenAIRequest, read_chat
 from trident_client.sampling import Sampling
@@ -100,8 +100,8 @@ def read_as_chat(request: ResponseRequest, items: Sequence[Mapping[str, Any]]) -
             for tool in request.tools
         ]
     chat["tool_choice"] = _tool_choice(body.get("tool_choice"))
-    if body.get("top_logprobs"):
-        raise UnsupportedParameterError("top_logprobs is not supported here; leave it out", param="top_logprobs")
+    if body.get("top_logprobs") and not request.has_log_probs:
+        raise InvalidRequestError(f"top_logprobs needs include: ['{_LOG_PROBS}']", param="top_logprobs")
     with _renaming():
         return read_chat(chat, _BASE)
 
@@ -156,9 +156,7 @@ def _tool(tool: Any, where: str) -> Json:
         raise UnsupportedParameterError(f"{where}: only functions are tools", param=f"{where}.type")
     for name in tool:
         if name not in {"type", "name", "description", "parameters", "strict"} and tool[name] is not None:
-            raise InvalidRequestError(
-                f"unknown parameter '{where}.{name[:64]}'", param=f"{where}.{name[:64]}", code="unknown_parameter"
-            )
+            raise unknown_parameter(f"{where}.{name[:64]}")
     if not isinstance(tool.get("name"), str):
         raise InvalidRequestError(
             f"{where}.name must be a text", param=f"{where}.name", code="missing_required_parameter"
@@ -181,9 +179,7 @@ def _text_format(body: Mapping[str, Any]) -> Json | None:
         raise InvalidRequestError("text must be an object", param="text", code="invalid_type")
     for name in text:
         if name not in {"format", "verbosity"}:
-            raise InvalidRequestError(
-                f"unknown parameter 'text.{name[:64]}'", param=f"text.{name[:64]}", code="unknown_parameter"
-            )
+            raise unknown_parameter(f"text.{name[:64]}")
     if text.get("verbosity") not in (None, "medium"):
         raise UnsupportedParameterError("text.verbosity must be 'medium'", param="text.verbosity")
     form = text.get("format")

@@ -14,16 +14,18 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trident.errors import InvalidRequestError, TridentError, UnavailableError, UnsupportedParameterError
 from trident.gateway.asked import Asked
+from trident.gateway.cache.wish import cache_tags_of, cache_wish_of
 from trident.gateway.edge.dependencies import gateway_of, identity_of, request_id_of
 from trident.gateway.edge.event_stream import EventStream, unless_gone
 from trident.gateway.exchange import Exchange
+from trident.gateway.failover import MAX_ATTEMPTS, attempt_id
 from trident.gateway.identity import Identity
-from trident.gateway.openai_api.answering import with_length
+from trident.gateway.openai_api.answering import counted, with_length
 from trident.gateway.openai_api.pages import Order
 from trident.gateway.openai_api.reading import body_in_document, read_object
 from trident.gateway.openai_api.response_body import ResponseBody
 from trident.gateway.openai_api.response_conversation import conversation_of
-from trident.gateway.openai_api.response_events import ResponseEvents, as_delta
+from trident.gateway.openai_api.response_events import ResponseEvents
 from trident.gateway.openai_api.response_request import (
     ResponseRequest,
     in_words_of_responses,
@@ -34,13 +36,12 @@ from trident.gateway.openai_api.response_request import (
 from trident.gateway.openai_api.response_store import ResponseStore
 from trident.gateway.openai_api.response_stream import ResponseStream
 from trident.gateway.openai_api.stored_bodies import answer
-from trident_client.completion import Delta
+from trident_client.completion import Delta, as_deltas
 
 Json = dict[str, Any]
 router = APIRouter(tags=["OpenAI"])
 Caller = Annotated[Identity, Depends(identity_of("responses"))]
 _CANCEL_S, _LOOK_S = 5.0, 0.05  # how long a cancel may take to be seen, and how often it is looked for
-_MAX_ATTEMPTS = 3  # of an exchange, which gives each an id of its own
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +67,9 @@ async def create_response(request: Request, identity: Caller) -> Response:
             chat.sampling,
             is_streaming=asked.is_streaming,
             user=chat.user,
-            conversation=str(asked.body.get("prompt_cache_key") or ""),
+            conversation=chat.conversation,
+            cache=cache_wish_of(request.headers),
+            cache_tags=cache_tags_of(request.headers),
         )
     )
     with in_words_of_responses(chat):
@@ -78,19 +81,15 @@ async def create_response(request: Request, identity: Caller) -> Response:
 @router.post("/v1/responses/input_tokens", openapi_extra=body_in_document(ResponseBody))
 async def count_input_tokens(request: Request, identity: Caller) -> Response:
     """How many tokens an input has, as the model reads it."""
-    body = await read_object(request)
-    asked = read_response(body)
+    asked = read_response(await read_object(request))
     request_id = request_id_of(request)
     items = await conversation_of(_store(request), identity.tenant, asked, f"resp_{UUID(request_id).hex}")
     chat = read_as_chat(asked, items)
-    gateway = gateway_of(request)
-    gateway.router.route_of(asked.model, identity)
-    reservation = await gateway.limiter.reserve(identity, 0, 0.0)
-    try:
+    async with counted(request, identity, asked.model) as reservation:
         with in_words_of_responses(chat):
             ids = await unless_gone(
                 request,
-                gateway.text_models.token_ids(
+                gateway_of(request).text_models.token_ids(
                     asked.model,
                     request_id,
                     chat.prompts[0],
@@ -99,8 +98,6 @@ async def count_input_tokens(request: Request, identity: Caller) -> Response:
                     has_special_tokens=True,
                 ),
             )
-    finally:
-        await reservation.settle(0, 0.0)
     return answer({"object": "response.input_tokens", "input_tokens": len(ids)}, reservation.headers())
 
 
@@ -167,7 +164,7 @@ async def _whole(
     events: ResponseEvents,
 ) -> Response:
     async def complete() -> tuple[Delta, Mapping[int, bytes]]:
-        whole = as_delta(await exchange.completion())
+        whole, *_ = as_deltas(await exchange.completion())  # it has one sequence
         await exchange.aclose()  # its place is another's while the names are asked for
         return whole, await _names(request, asked.model, whole)
 
@@ -219,15 +216,13 @@ async def _in_events(
 
 
 async def _names(request: Request, model: str, delta: Delta) -> Mapping[int, bytes]:
-    """The texts of the likeliest tokens, which the server tells by their ids."""
-    ids = sorted({each for of_token in delta.top_ids for each in of_token if each >= 0})
-    return await gateway_of(request).text_models.names(model, request_id_of(request), ids) if ids else {}
+    return await gateway_of(request).text_models.names_in(model, request_id_of(request), delta)
 
 
 def _attempt_ids(response_id: str) -> list[str]:
-    """Of its requests on deployments, as `Exchange` names them; the row does not say which attempt it was."""
+    """Of its requests on deployments; the row does not say which attempt it was."""
     request_id = str(UUID(response_id.removeprefix("resp_")))
-    return [request_id, *(f"{request_id}-{number}" for number in range(2, _MAX_ATTEMPTS + 1))]
+    return [attempt_id(request_id, number) for number in range(1, MAX_ATTEMPTS + 1)]
 
 
 async def _when_ended(store: ResponseStore, tenant: str, response_id: str) -> Any:

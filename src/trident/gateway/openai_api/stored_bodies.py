@@ -32,9 +32,12 @@ def check_fields(body: Mapping[str, Any], known: Iterable[str], unsupported: Ite
             continue
         if name in unsupported:
             raise UnsupportedParameterError(f"{name} is not supported; leave it out", param=name)
-        raise InvalidRequestError(
-            f"unknown parameter '{name[:64]}'{did_you_mean(name, known)}", param=name[:64], code="unknown_parameter"
-        )
+        raise unknown_parameter(name[:64], did_you_mean(name, known))
+
+
+def unknown_parameter(path: str, hint: str = "") -> InvalidRequestError:
+    """The refusal of what nobody has, by its place in the body."""
+    return InvalidRequestError(f"unknown parameter '{path}'{hint}", param=path, code="unknown_parameter")
 
 
 def text_of(body: Mapping[str, Any], name: str, *, is_required: bool = False) -> str | None:

@@ -30,8 +30,8 @@ class StoredObjects:
         storage = config.storage
         self._config = config
         self.files = FileStore(database, config.server.data / "files", storage)
-        self.batches = BatchStore(database, self.files, storage.file_days)
-        self.responses = ResponseStore(database, storage.response_days)
+        self.batches = BatchStore(database, self.files, storage)
+        self.responses = ResponseStore(database, storage)
         self._runner: BatchRunner | None = None
         self._sweeping: asyncio.Task[None] | None = None
 

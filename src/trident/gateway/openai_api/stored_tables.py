@@ -24,6 +24,8 @@ responses = Table(
     Column("deployment", String(128), nullable=False),  # where it runs, for a cancel
     Column("body", JSON, nullable=False),  # the response object
     Column("input", JSON, nullable=False),  # items: those of the responses before it, then its own
+    Column("bytes", BigInteger, nullable=False, server_default="0"),  # of both, about
+    Index("ix_responses_tenant_bytes", "tenant", "bytes"),
 )
 
 files = Table(

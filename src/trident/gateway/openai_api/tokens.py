@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from trident.errors import InvalidRequestError
@@ -13,9 +12,11 @@ from trident.gateway.edge.dependencies import gateway_of, identity_of, request_i
 from trident.gateway.edge.event_stream import unless_gone
 from trident.gateway.gateway import Gateway
 from trident.gateway.identity import Identity
+from trident.gateway.openai_api.answering import counted
 from trident.gateway.openai_api.answers import Detokenized, Tokenized, answers
 from trident.gateway.openai_api.bodies import DetokenizeBody, TokenizeBody
 from trident.gateway.openai_api.reading import Json, body_in_document, check_shape, read_object
+from trident.gateway.openai_api.stored_bodies import answer
 from trident_client.request import Messages
 
 router = APIRouter(tags=["tokens"])
@@ -58,11 +59,11 @@ async def _tokenized(request: Request, body: Json) -> dict[str, Any]:
         chat_template_kwargs=variables,
         has_special_tokens=is_chat or body.get("add_special_tokens") is not False,
     )
-    answer: dict[str, Any] = {"count": len(ids), "max_model_len": _max_model_len(gateway, model), "tokens": ids}
+    found: dict[str, Any] = {"count": len(ids), "max_model_len": _max_model_len(gateway, model), "tokens": ids}
     if body.get("return_token_strs"):
         texts = await gateway.text_models.texts(model, request_id_of(request), ids)
-        answer["token_strs"] = [piece.decode("utf-8", "replace") for piece in texts.pieces]
-    return answer
+        found["token_strs"] = [piece.decode("utf-8", "replace") for piece in texts.pieces]
+    return found
 
 
 async def _detokenized(request: Request, body: Json) -> dict[str, Any]:
@@ -74,15 +75,9 @@ async def _detokenized(request: Request, body: Json) -> dict[str, Any]:
 
 
 async def _answer(request: Request, identity: Identity, body: Json, work: _Work) -> Response:
-    """It counts as a request, and takes no tokens."""
-    gateway = gateway_of(request)
-    gateway.router.route_of(body["model"], identity)
-    reservation = await gateway.limiter.reserve(identity, 0, 0.0)
-    try:
-        answer = await unless_gone(request, work(request, body))
-    finally:
-        await reservation.settle(0, 0.0)
-    return Response(orjson.dumps(answer), headers=dict(reservation.headers()), media_type="application/json")
+    async with counted(request, identity, body["model"]) as reservation:
+        found = await unless_gone(request, work(request, body))
+    return answer(found, reservation.headers())
 
 
 def _max_model_len(gateway: Gateway, model: str) -> int | None:

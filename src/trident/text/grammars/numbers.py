@@ -1,7 +1,8 @@
 """JSON numbers between two bounds, as the tree of a regular expression: digit by digit, exactly.
 
-An integer has at most 18 digits and a fraction at most 15, so that neither runs on and every reader holds them; a
-number with a bound has no exponent. It knows nothing of JSON Schema and of grammars.
+An integer has at most 18 digits and a fraction at most 15, so that neither runs on and every reader holds them; beside
+a bound that is outside itself a number has at most 15 digits in all, which is what a double tells apart; a number with
+a bound has no exponent. It knows nothing of JSON Schema and of grammars.
 """
 
 from __future__ import annotations
@@ -121,21 +122,32 @@ def _from_zero(low: Bound, high: Bound | None) -> list[Node]:
     last = _MOST if high is None else min(_floor(high.value), _MOST)
     above = (_fraction(low.value), low.is_open)
     below = (_fraction(high.value), high.is_open) if high is not None and last == _floor(high.value) else None
+    if below == ("", True):  # nothing of that integer, and of the one before it what a reader tells from it
+        last, below = last - 1, None
+    ends_open = high is not None and high.is_open
     if first > last:
         return []
     if first == last:
-        return [Sequence((_text(str(first)), part)) for part in _fractions(above, below)]
-    ends = [Sequence((_text(str(first)), part)) for part in _fractions(above, None)]
-    ends += [Sequence((_text(str(last)), part)) for part in _fractions(None, below)]
+        return _beginning_with(first, above, below, is_open=low.is_open or ends_open)
+    ends = _beginning_with(first, above, None, is_open=low.is_open)
+    ends += _beginning_with(last, None, below, is_open=ends_open)
     return [*ends, *(Sequence((part, _ANY_FRACTION)) for part in _whole(first + 1, last - 1))]
 
 
 _End = tuple[str, bool]  # digits behind the point without trailing zeros, and whether that value itself is outside
 
 
-def _fractions(low: _End | None, high: _End | None) -> list[Node]:
-    """What may follow the integer part: nothing, or a point and digits."""
-    digits = _digits(low, high, MAX_FRACTION_DIGITS)
+def _beginning_with(whole: int, low: _End | None, high: _End | None, *, is_open: bool) -> list[Node]:
+    """Numbers of this integer part. Beside a value that is outside itself, none that a double would round to it."""
+    most = MAX_FRACTION_DIGITS
+    if is_open:
+        most = max(0, most - (len(str(whole)) if whole else 0))
+    return [Sequence((_text(str(whole)), part)) for part in _fractions(low, high, most)]
+
+
+def _fractions(low: _End | None, high: _End | None, most: int) -> list[Node]:
+    """What may follow the integer part: nothing, or a point and up to `most` digits."""
+    digits = _digits(low, high, most)
     result: list[Node] = [Sequence(())] if _holds_zero(low, high) else []
     return [*result, Sequence((_text("."), digits))] if digits else result
 
@@ -153,9 +165,10 @@ def _digits(low: _End | None, high: _End | None, most: int) -> Node | None:
         return _any_digits(1, most)
     if high == ("", False):
         return Repeat(_text("0"), 1, most)
-    if low == ("", True) and high is None:  # anything but zeros; may be twice as long
-        leading = Repeat(_text("0"), 0, most - 1) if most > 1 else Sequence(())
-        return Sequence((leading, _digit(1), _any_digits(0, most - 1)))
+    if low == ("", True) and high is None:  # anything but zeros
+        some = Sequence((_digit(1), _any_digits(0, most - 1)))
+        later = _digits(low, high, most - 1)
+        return some if later is None else Choice((some, Sequence((_text("0"), later))))
     return _either([branch for digit in range(10) for branch in _after(digit, low, high, most)])
 
 

@@ -2,7 +2,7 @@
 
 The dialect is what ECMA-262, Python and RE2 agree on: literals, `.`, classes, groups, `|`, quantifiers, the escapes
 `\\d \\w \\s` (ASCII) and anchors at both ends. Look-around and back-references no grammar can express. A pattern
-stands for whole texts. It knows nothing of grammars and of JSON.
+stands for whole texts. It knows nothing of grammars and of JSON. A recursive parser is one class, hence long.
 """
 
 from __future__ import annotations

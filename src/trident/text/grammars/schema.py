@@ -4,7 +4,8 @@ xgrammar has a converter of its own. That of OpenVINO GenAI 2026.4 drops keyword
 all of `allOf`), accepts 139 for maximum 135 and a raw tab for maxLength, and pastes property names into the grammar.
 
 What is generated is JSON in the order of `properties`, and the declared ones alone where there are any. The grammar
-may hold less than the schema allows (another order, numbers of more than 18 digits), never more.
+may hold less than the schema allows (another order, numbers of more than 18 digits), never more. Long: the writer
+of each type calls those of the others.
 """
 
 from __future__ import annotations

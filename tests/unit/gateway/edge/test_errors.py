@@ -58,8 +58,11 @@ def test_a_limit_says_when_to_ask_again_in_seconds_rounded_up_and_how_the_limits
 
 
 def test_a_spent_budget_asks_clients_not_to_try_again():
+    """Those that wait for the next one, as batches do, are told when that is."""
     error = api_error_of(errors.QuotaError("spent"), REQUEST_ID)
     assert (error.status, error.type, error.headers) == (429, "insufficient_quota", {"x-should-retry": "false"})
+    headers = api_error_of(errors.QuotaError("spent", retry_after_s=9.5), REQUEST_ID).headers
+    assert headers == {"x-should-retry": "false", "retry-after": "10", "retry-after-ms": "9500"}
 
 
 def test_a_missing_key_is_asked_for():

@@ -128,7 +128,7 @@ async def test_a_client_that_leaves_ends_the_generation():
 async def test_a_stream_that_is_cancelled_gives_back_what_it_held():
     connection = Connection()
     running = asyncio.create_task(connection.stream(spoken(forever=True)))
-    await asyncio.sleep(0.01)
+    await connection.until_sent(lambda: bool(connection.sent))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -172,16 +172,17 @@ async def test_the_error_of_a_unary_answer_is_given():
 
 
 async def test_unary_work_is_cancelled_and_cleaned_up_when_its_client_leaves():
-    connection, was_cancelled = Connection(), asyncio.Event()
+    connection, has_begun, was_cancelled = Connection(), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
+        has_begun.set()
         try:
             await asyncio.Event().wait()
         finally:
             was_cancelled.set()
 
     asking = asyncio.create_task(unless_gone(connection.request, work()))
-    await asyncio.sleep(0.01)
+    await has_begun.wait()
     connection.gone.set()
     with pytest.raises(RequestCancelledError):
         await asking

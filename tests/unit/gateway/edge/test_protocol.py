@@ -176,14 +176,14 @@ async def test_a_form_may_take_its_time_as_long_as_it_comes(monkeypatch, piece, 
     monkeypatch.setattr(protocol, "_MIN_BODY_RATE", 1000)
     head = b"POST /small HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\ncontent-type: multipart/form-data\r\n"
     length = b"content-length: %d\r\n\r\n" % (10 * len(piece))
-    async with serving(made_app(), head_s=0.3) as port:
+    async with serving(made_app(), head_s=0.5) as port:
         answer = await said_to(port, head + length, *[piece] * 10, pause_s=0.1)
     assert (answer != b"") == is_taken
     assert answer.endswith(b"7000") == is_taken
 
 
 async def test_a_connection_may_idle_between_two_requests_longer_than_a_head_may_take():
-    async with serving(made_app(), head_s=0.2) as port:
+    async with serving(made_app(), head_s=0.3) as port:
         answer = await said_to(port, GET + b"\r\n", GET + b"connection: close\r\n\r\n", pause_s=0.5)
     assert answer.count(b"answered") == 2
 

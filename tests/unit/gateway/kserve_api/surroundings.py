@@ -1,6 +1,5 @@
 """The application and the gRPC service over deployments that follow a script."""
 
-import asyncio
 from contextlib import asynccontextmanager
 
 import grpc
@@ -9,17 +8,11 @@ from tests.unit.gateway.scripted_upstream import ScriptedClient, ScriptedUpstrea
 from tritonclient.grpc import service_pb2_grpc
 
 from trident.gateway.app import create_app
-from trident.gateway.config import parse_config
+from trident.gateway.config_file import parse_config
 from trident.gateway.gateway import Gateway
 from trident.gateway.kserve_api.service import Service
 
 URL = "http://gateway"
-
-
-async def until(is_so):
-    """Give everybody else the loop until it is."""
-    while not is_so():  # noqa: ASYNC110 - nobody tells
-        await asyncio.sleep(0.001)
 
 
 class Upstreams(ScriptedUpstreams):
@@ -65,6 +58,7 @@ class Surroundings:
         self.upstreams = upstreams
         self.gateway = Gateway(config)
         self.gateway.upstreams = upstreams
+        self.gateway.observers.remove(self.gateway.ledger)  # which is not started here
         self.app = create_app(self.gateway)
 
     def http(self):

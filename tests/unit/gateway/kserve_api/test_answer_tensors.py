@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from trident.gateway.kserve_api.answer_tensors import tensors_of, whole_deltas, with_echo
+from trident.gateway.kserve_api.answer_tensors import tensors_of, with_echo
 from trident.gateway.kserve_api.asked_tensors import AskedTensors
 from trident.gateway.kserve_api.protobuf import response_of
-from trident_client.completion import Beam, Completion, Delta, PerfMetrics
+from trident_client.completion import Beam, Completion, Delta, PerfMetrics, as_deltas
 from trident_client.protobuf_format import is_final, new_decoders, to_delta
 from trident_client.sampling import Sampling
 
@@ -55,13 +54,6 @@ def test_sequences_are_told_apart_in_every_response():
     assert read_back(Delta(" there", sequence_index=1), asked, is_last=False).sequence_index == 1
 
 
-def test_logits_keep_their_shape():
-    """[prompt tokens, vocabulary] behind the batch's dimension."""
-    logits = np.arange(6, dtype=np.float32).reshape(2, 3)
-    found = read_back(Delta("", "stop", context_logits=logits)).context_logits
-    assert np.array_equal(found, logits)
-
-
 def test_what_is_not_wanted_is_left_out():
     """In the midst of a stream and at its end."""
     asked = replace(ASKED, unwanted=frozenset({"text_output", "num_output_tokens", "report"}))
@@ -74,7 +66,7 @@ def test_what_is_not_wanted_is_left_out():
 def test_a_whole_answer_has_a_delta_for_each_sequence():
     """With the text behind the prompt, where the client wants that."""
     second = Completion("r", "two", "length", 3, 2)
-    deltas = whole_deltas(Completion("r", "one", "stop", 3, 1, others=(second,)))
+    deltas = as_deltas(Completion("r", "one", "stop", 3, 1, others=(second,)))
     assert [(each.sequence_index, each.text, each.finish_reason) for each in deltas] == [
         (0, "one", "stop"),
         (1, "two", "length"),

@@ -105,10 +105,30 @@ def test_empty_strings_are_as_good_as_not_sent():
     assert asked.sampling.stop_words == ("",)
 
 
-def test_a_matrix_keeps_its_rows():
-    """LoRA's configuration, rows of three."""
-    config = Tensor("lora_config", "INT32", (1, 2, 3), range(6))
-    assert read(config).sampling.lora_config == ((0, 1, 2), (3, 4, 5))
+@pytest.mark.parametrize(
+    ("tensor", "outputs"),
+    [
+        (Tensor("lora_task_id", "UINT64", (1, 1), [7]), ()),
+        (Tensor("lora_weights", "FP16", (1, 1, 2), [0.5, 0.5]), ()),
+        (Tensor("lora_config", "INT32", (1, 1, 3), [0, 0, 8]), ()),
+        (Tensor("prompt_embedding_table", "FP16", (1, 1, 2), [0.5, 0.5]), ()),
+        (flag("return_context_logits"), ()),
+        (flag("return_generation_logits"), ()),
+        (flag("return_context_logits", False), ("context_logits",)),
+        (flag("return_generation_logits", False), ("text_output", "generation_logits")),
+    ],
+)
+def test_no_weights_come_in_and_no_logits_go_out(tensor, outputs):
+    """Weights would be loaded into what all tenants share, and logits would be held whole for each request."""
+    name = outputs[-1] if outputs else tensor.name
+    with pytest.raises(UnsupportedParameterError, match=f"the gateway takes no {name}: ") as refusal:
+        read(tensor, outputs=outputs)
+    assert refusal.value.param == name
+
+
+def test_logits_that_are_not_wanted_may_be_said_so():
+    """As NVIDIA's clients do in every request."""
+    assert read(flag("return_context_logits", False)).sampling.return_context_logits is False
 
 
 @pytest.mark.parametrize(

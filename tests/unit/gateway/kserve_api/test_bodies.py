@@ -134,7 +134,7 @@ def test_generate_takes_inputs_in_parameters_too():
     ("body", "kind", "message"),
     [
         (b'{"text_inputs": "x"}', InvalidRequestError, "unexpected input 'text_inputs'; did you mean 'text_input'"),
-        (b'{"lora_config": [[1, 2, 3]]}', UnsupportedParameterError, "lora_config is a matrix"),
+        (b'{"lora_config": [[1, 2, 3]]}', UnsupportedParameterError, "the gateway takes no lora_config"),
         (b'{"id": 4}', InvalidRequestError, "id must be a string"),
         (b'{"parameters": []}', InvalidRequestError, "parameters must be a JSON object"),
         (b'"text"', InvalidRequestError, "must be a JSON object"),

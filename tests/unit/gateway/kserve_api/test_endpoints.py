@@ -4,7 +4,8 @@ import asyncio
 import json
 
 import pytest
-from tests.unit.gateway.kserve_api.surroundings import Surroundings, Upstreams, until
+from tests.unit.gateway.kserve_api.surroundings import Surroundings, Upstreams
+from tests.unit.gateway.loop import until
 from tests.unit.gateway.scripted_upstream import words
 
 from trident.errors import EngineError, InvalidRequestError, UnavailableError

@@ -1,12 +1,16 @@
 """KServe v2 over gRPC: a real `grpc.aio` server over deployments that follow a script."""
 
+import re
+
 import grpc
 import pytest
-from tests.unit.gateway.kserve_api.surroundings import Surroundings, Upstreams, until
+from tests.unit.gateway.kserve_api.surroundings import Surroundings, Upstreams
+from tests.unit.gateway.loop import until
 from tests.unit.gateway.scripted_upstream import words
 from tritonclient.grpc import service_pb2
 
-from trident.errors import EngineError, UnavailableError
+from trident.errors import AuthenticationError, EngineError, RateLimitError, UnavailableError
+from trident.gateway.identity import Identity, Limits
 from trident_client.completion import Delta
 from trident_client.protobuf_format import is_final, new_decoders, to_delta, to_message
 from trident_client.request import build_cancel, build_request
@@ -17,6 +21,20 @@ ANSWER = words(" one", " two", " three")
 OFFERED = {
     "ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata", "ModelInfer", "ModelStreamInfer",
 }  # fmt: skip
+
+
+class Door:
+    """An authenticator that says the same of everybody."""
+
+    def __init__(self, answer):
+        self._answer = answer
+        self.addresses = []  # of who asked
+
+    async def authenticate(self, headers, address):
+        self.addresses.append(address)
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
 
 
 @pytest.fixture
@@ -187,6 +205,26 @@ async def test_a_key_is_asked_for(made):
         assert (await stub.ServerLive(service_pb2.ServerLiveRequest())).live
 
 
+async def test_who_guesses_keys_is_known_by_his_address(made):
+    """By which guesses are counted, as over HTTP; the port changes with every connection."""
+    surroundings = made()
+    door = surroundings.gateway.authenticator = Door(RateLimitError("too many wrong keys from this address"))
+    async with surroundings.grpc() as stub:
+        assert (await status_of(stub.ModelInfer(asked(is_streaming=False))))[0] == "RESOURCE_EXHAUSTED"
+        assert (await status_of(answers_to(stub, asked())))[0] == "RESOURCE_EXHAUSTED"
+    assert door.addresses == ["127.0.0.1", "127.0.0.1"]
+
+
+async def test_what_a_call_wishes_of_the_cache_is_read_from_its_metadata(made):
+    """As from HTTP's headers, so that a wish that nobody knows is refused."""
+    wish = (("x-trident-cache", "always"),)
+    async with made().grpc() as stub:
+        unary = stub.ModelInfer(asked(is_streaming=False), metadata=wish)
+        assert (await status_of(unary))[0] == "INVALID_ARGUMENT"
+        (answer,) = await answers_to(stub, asked(), metadata=wish)
+        assert "x-trident-cache must be 'sampled'" in answer.error_message
+
+
 async def test_a_client_that_does_not_read_is_let_go(made):
     """After `write_timeout_s`; what it had asked for ends too."""
     surroundings = made(*[Delta("x" * 65536)] * 1000, write_timeout_s=0.2)
@@ -196,3 +234,56 @@ async def test_a_client_that_does_not_read_is_let_go(made):
         (stream,) = surroundings.upstreams.streams
         await until(lambda: stream.is_closed)
         call.cancel()
+
+
+async def test_a_stream_on_which_nothing_is_asked_ends_and_one_that_is_answered_does_not(made):
+    """After `stream_idle_s`, however long the answer takes."""
+    surroundings = made(Delta(" one"), "hang", stream_idle_s=0.1)
+    async with surroundings.grpc() as stub:
+        busy, idle = stub.ModelStreamInfer(), stub.ModelStreamInfer()
+        await busy.write(asked())
+        await busy.read()
+        code, details = await status_of(idle.read())
+        assert (code, "open another stream" in details) == ("DEADLINE_EXCEEDED", True)
+        (stream,) = surroundings.upstreams.streams
+        assert (busy.done(), stream.is_closed) == (False, False)
+        busy.cancel()
+
+
+async def test_a_tenant_cannot_have_every_stream_open(made):
+    """A fourth of `max_connections`; who closes one may open another."""
+    async with made(max_connections=8).grpc() as stub:
+        held = [stub.ModelStreamInfer() for _ in range(2)]
+        for call in held:
+            await call.write(asked())
+            await call.read()
+        assert (await status_of(answers_to(stub, asked())))[0] == "RESOURCE_EXHAUSTED"
+        await held[0].done_writing()
+        while await held[0].read() is not grpc.aio.EOF:
+            pass
+        assert await answers_to(stub, asked())
+        held[1].cancel()
+
+
+async def test_every_answer_is_counted_by_its_status(made):
+    """Refusals before a generation too: of the key, of the limits, of what was asked."""
+    surroundings = made(ANSWER, [EngineError("broke")], ANSWER)
+    gateway = surroundings.gateway
+    identity = Identity("acme", "key", tenant_limits=Limits(concurrent_requests=1))
+    async with surroundings.grpc() as stub:
+        await answers_to(stub, asked(), asked(), asked(model="nobody"))
+        await stub.ModelInfer(asked(is_streaming=False))
+        gateway.authenticator = Door(identity)
+        reservation = await gateway.limiter.reserve(identity, 1, 0.0)
+        assert (await status_of(stub.ModelInfer(asked(is_streaming=False))))[0] == "RESOURCE_EXHAUSTED"
+        await reservation.settle(0, 0.0)
+        gateway.authenticator = Door(AuthenticationError("no key"))
+        await status_of(stub.ModelInfer(asked(is_streaming=False)))
+        await status_of(answers_to(stub, asked()))
+    page = gateway.metrics.page().decode()
+    told = re.findall(r'trident_gateway_grpc_responses_total{method="(\w+)",status="(\w+)"} (\d+)', page)
+    assert set(told) == {
+        ("ModelStreamInfer", "OK", "1"), ("ModelStreamInfer", "INTERNAL", "1"), ("ModelStreamInfer", "NOT_FOUND", "1"),
+        ("ModelStreamInfer", "UNAUTHENTICATED", "1"), ("ModelInfer", "OK", "1"),
+        ("ModelInfer", "RESOURCE_EXHAUSTED", "1"), ("ModelInfer", "UNAUTHENTICATED", "1"),
+    }  # fmt: skip

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 from starlette.middleware import Middleware
 
 from trident.gateway.asked import Asked, Decision, Outcome
@@ -15,9 +16,8 @@ from trident.gateway.edge.errors import add_error_handlers
 from trident.gateway.identity import Identity
 from trident.gateway.ledger import feedback_api
 from trident.gateway.ledger.entry import row_of
-from trident.gateway.ledger.tables import add_requests
+from trident.gateway.ledger.tables import add, feedback
 from trident.gateway.metrics import Metrics
-from trident.gateway.route_statistics import RouteStatistics
 from trident_client.sampling import Sampling
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,6 @@ class Gateway:
 
     def __init__(self, database) -> None:
         self.database = database
-        self.statistics = RouteStatistics({})
         self.authenticator = SimpleNamespace(authenticate=self._authenticate)
         self.ledger = SimpleNamespace(flush=self._flush)
 
@@ -40,7 +39,7 @@ class Gateway:
     async def _flush(self) -> None:
         asked = Asked(REQUEST_ID, ANN, "chat", "chat", "small", "hi", Sampling())
         row = row_of(Outcome(asked, Decision("small", ("main",), ()), "main"), None)
-        await self.database.run(lambda connection: add_requests(connection, [row]))
+        await self.database.run(lambda connection: add(connection, {"row": [row]}))
 
 
 @pytest.fixture
@@ -80,10 +79,11 @@ async def test_a_request_of_nobody_or_of_another_tenant_is_not_found(judge, tena
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "request_not_found")
 
 
-async def test_a_second_judgement_of_the_same_key_does_not_count_twice_in_the_report(judge, gateway):
+async def test_a_second_judgement_of_the_same_key_replaces_the_first(judge, gateway):
     for thumb in ("up", "down", "up"):
         assert (await judge(thumb=thumb)).status_code == 200
-    assert gateway.statistics.arms("small")["main"].feedback.num_added == 1
+    query = select(feedback.c.thumb)
+    assert (await gateway.database.run(lambda connection: connection.execute(query).scalars().all())) == ["up"]
 
 
 @pytest.mark.parametrize("body", [{"text": "a\0b"}, {"score": 2}, {"thumb": None}, {"text": "x" * 4001}])

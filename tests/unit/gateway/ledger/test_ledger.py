@@ -1,71 +1,21 @@
 """Every request that ends is a row, once, whatever the database does; what was said is kept by policy only."""
 
 import asyncio
+import threading
+from functools import partial
 
 import pytest
-from sqlalchemy import exc, select
+from sqlalchemy import select
 
+from tests.unit.gateway.ledger.outcomes import DEPLOYMENTS, outcome_of
+from tests.unit.gateway.loop import until
 from trident.errors import EngineError
-from trident.gateway.asked import Asked, Decision, Outcome
-from trident.gateway.config import Deployment, LedgerSettings
-from trident.gateway.database import Database
-from trident.gateway.identity import ANONYMOUS
-from trident.gateway.ledger.ledger import Ledger
+from trident.gateway.config import LedgerSettings
+from trident.gateway.ledger.redaction import Redaction
 from trident.gateway.ledger.tables import add_feedback, find_request, requests
 from trident.gateway.ledger.usage import usage
+from trident.gateway.metrics import Metrics
 from trident_client.completion import Completion
-from trident_client.sampling import Sampling
-
-SETTINGS = LedgerSettings()
-DEPLOYMENTS = {"main": Deployment(url="127.0.0.1:1", version="7", price_per_s=0.5)}
-
-
-def outcome_of(request_id, **changes):
-    asked = Asked(request_id, ANONYMOUS, "chat", "chat", "smollm2", "write to jane@example.org", Sampling())
-    outcome = Outcome(asked, Decision("smollm2", ("main",), ()), "main", Completion(request_id, "yes", "stop", 5, 2))
-    outcome.started_at, outcome.duration_s, outcome.engine_s, outcome.cost = 1000.0, 2.0, 1.5, 0.25
-    outcome.num_input_tokens, outcome.num_output_tokens = 5, 2
-    for name, value in changes.items():
-        setattr(outcome, name, value)
-    return outcome
-
-
-class Away:
-    """A database that can be taken away."""
-
-    def __init__(self, database):
-        self.database = database
-        self.is_away = False
-
-    async def run(self, fn):
-        def perhaps(connection):
-            if self.is_away:
-                raise exc.OperationalError("", {}, OSError("gone"))
-            return fn(connection)
-
-        return await self.database.run(perhaps)
-
-
-@pytest.fixture
-def deployed(tmp_path):
-    """run(test): `test(ledger, database)` with both started."""
-
-    def run(test, settings=SETTINGS):
-        async def whole():
-            database = Database(f"sqlite:///{tmp_path / 'gateway.db'}")
-            await database.start()
-            away = Away(database)
-            ledger = Ledger(settings, tmp_path / "spool", away, DEPLOYMENTS, clock=lambda: 2000.0)
-            await ledger.start()
-            try:
-                return await test(ledger, away)
-            finally:
-                await ledger.close()
-                await database.close()
-
-        return asyncio.run(whole())
-
-    return run
 
 
 async def rows(database):
@@ -96,15 +46,27 @@ def test_a_request_is_a_row_with_what_it_took(deployed):
     assert third["finish_reason"] == "cancelled"
 
 
+def test_where_the_file_says_no_version_it_is_the_engine_s_own(deployed):
+    async def test(ledger, database):
+        ledger.ended(outcome_of("a"))
+        ledger.update({"main": DEPLOYMENTS["main"].model_copy(update={"version": ""})})
+        ledger.ended(outcome_of("b"))
+        ledger.ended(outcome_of("c", deployment="gone"))
+        await ledger.flush()
+        return [row["version"] for row in await rows(database)]
+
+    assert deployed(test, served_at=lambda name: f"{name}@3") == ["7", "main@3", ""]
+
+
 def test_nothing_is_lost_while_the_database_is_away_and_nothing_is_written_twice(deployed, tmp_path):
     async def test(ledger, database):
         for number in range(50):
             ledger.ended(outcome_of(f"before {number}"))
-        await asyncio.sleep(0.6)
+        await until(lambda: rows(database))
         database.is_away = True
         for number in range(50):
             ledger.ended(outcome_of(f"meanwhile {number}"))
-        await asyncio.sleep(0.6)
+        await until(lambda: database.num_refused)
         database.is_away = False
         await ledger.flush()
         ledger.ended(outcome_of("before 1"))  # a writer that died after the commit writes it again
@@ -122,7 +84,7 @@ def test_whatever_the_database_says_of_a_row_it_is_brought_again(deployed, monke
     async def test(ledger, database):
         has_failed, is_brought, run = asyncio.Event(), asyncio.Event(), database.run
 
-        async def fail_once(fn):
+        async def fail_once(fn, timeout_s=None):
             if not has_failed.is_set():
                 has_failed.set()
                 raise ValueError("not what a driver should raise")
@@ -187,7 +149,7 @@ def test_what_was_said_is_kept_as_the_policy_says(deployed, tmp_path, content, p
 def test_usage_sums_by_what_is_asked(deployed):
     async def test(ledger, database):
         for number in range(3):
-            ledger.ended(outcome_of(f"{number}"))
+            ledger.ended(outcome_of(f"{number}", started_at=1000.0 + 2 * number))
         ledger.ended(outcome_of("other", deployment="", cost=0.0, engine_s=0.0, cache="exact"))
         await ledger.flush()
         judgement = {"request_id": "1", "tenant": "default", "created_at": 1.0, "thumb": None, "text": None}
@@ -210,11 +172,63 @@ def test_usage_sums_by_what_is_asked(deployed):
 
 def test_what_is_older_than_the_policy_keeps_is_forgotten(deployed):
     async def test(ledger, database):
+        async def is_swept():
+            """The first sweep follows the first flush."""
+            found = await rows(database)
+            return found if len(found) == 2 else None
+
         ledger.ended(outcome_of("old", started_at=1000.0 - 3 * 86_400))
         ledger.ended(outcome_of("said", started_at=1000.0 - 86_400))
         ledger.ended(outcome_of("new"))
-        await asyncio.sleep(1)  # the first sweep follows the first flush
-        return await rows(database)
+        return await until(is_swept)
 
     found = deployed(test, LedgerSettings(content="full", days=2, content_days=0.5))
     assert [(row["request_id"], row["answer"]) for row in found] == [("new", "yes"), ("said", None)]
+
+
+def test_a_loss_is_a_metric_and_nobody_who_asks_notices(deployed, monkeypatch):
+    """The database away, the spool full, and no memory left."""
+    monkeypatch.setattr("trident.gateway.ledger.backlog.MAX_IN_MEMORY_BYTES", 0)
+    metrics = Metrics()
+
+    async def test(ledger, database):
+        database.is_away = True
+        for number in range(400):
+            ledger.ended(outcome_of(f"{number:04}"))
+        num_lost = ledger.num_lost
+        database.is_away = False
+        await ledger.flush()
+        return num_lost, len(await rows(database))
+
+    num_lost, num_kept = deployed(test, LedgerSettings(spool_bytes=1 << 16), lost=metrics.lost)
+    assert (num_lost > 0, num_lost + num_kept) == (True, 400)
+    assert f'trident_gateway_ledger_lost_total{{kind="fact"}} {float(num_lost)}' in metrics.page().decode()
+
+
+def test_texts_that_cannot_be_redacted_in_time_are_left_out_and_their_requests_are_not(deployed, monkeypatch):
+    may_go_on = threading.Event()
+
+    def redact(text):
+        may_go_on.wait(20)
+        return text.replace("jane@example.org", "(redacted)")
+
+    monkeypatch.setattr("trident.gateway.ledger.ledger.redactor", lambda: redact)
+    monkeypatch.setattr("trident.gateway.ledger.ledger.Redaction", partial(Redaction, max_waiting_chars=60))
+
+    async def test(ledger, database):
+        for number in range(5):
+            ledger.ended(outcome_of(f"{number}"))
+        may_go_on.set()
+
+    async def read(ledger, database):
+        await ledger.flush()
+        return await rows(database)
+
+    lost = []
+    deployed(test, LedgerSettings(content="redacted"), lost=lost.append)
+    found = deployed(read)
+    assert [row["request_id"] for row in found] == list("01234")
+    kept = [row for row in found if row["prompt"] is not None]
+    assert {row["prompt"] for row in kept} == {"write to (redacted)"}
+    assert (len(lost), set(lost)) == (5 - len(kept), {"text"})
+    assert 0 < len(kept) < 5

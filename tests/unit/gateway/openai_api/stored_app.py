@@ -1,6 +1,5 @@
 """A whole gateway inside the test: real parts, a database, scripted deployments, keys that are tenants' names."""
 
-import asyncio
 from contextlib import asynccontextmanager
 
 import httpx
@@ -8,9 +7,9 @@ import httpx
 from tests.unit.gateway.scripted_upstream import ScriptedClient, ScriptedUpstreams
 from trident.errors import AuthenticationError
 from trident.gateway.app import create_app
-from trident.gateway.config import parse_config
+from trident.gateway.config_file import parse_config
 from trident.gateway.gateway import Gateway
-from trident.gateway.identity import Identity
+from trident.gateway.identity import Identity, Limits
 from trident_client.interface import TRIDENT
 
 
@@ -33,22 +32,23 @@ class TalkingClient(ScriptedClient):
 
 
 class KeyIsTenant:
-    """`Bearer NAME` is the tenant NAME."""
+    """`Bearer NAME` is the tenant NAME, with its limits by that name."""
+
+    def __init__(self, limits):
+        self._limits = limits
 
     async def start(self):
         """As `Authenticator`."""
-
-    close = start
 
     async def authenticate(self, headers, address):
         name = headers.get("authorization", "").removeprefix("Bearer ")
         if not name:
             raise AuthenticationError("no key")
-        return Identity(name, f"key-of-{name}")
+        return Identity(name, f"key-of-{name}", tenant_limits=self._limits.get(name, Limits()))
 
 
 @asynccontextmanager
-async def stored_app(folder, *, storage=None, server=None, **scripts):
+async def stored_app(folder, *, storage=None, server=None, limits=None, **scripts):
     """The gateway and a function that makes a tenant's HTTP client. Deployments besides `main` are its fallbacks."""
     others = [name for name in scripts if name != "main"]
     values = {
@@ -59,7 +59,7 @@ async def stored_app(folder, *, storage=None, server=None, **scripts):
     }
     gateway = Gateway(parse_config(values, environ={}))
     gateway.upstreams = TalkingUpstreams(**scripts)
-    gateway.authenticator = KeyIsTenant()
+    gateway.authenticator = KeyIsTenant(limits or {})
     app = create_app(gateway)
     clients = []
 
@@ -79,16 +79,3 @@ async def stored_app(folder, *, storage=None, server=None, **scripts):
         finally:
             for client in clients:
                 await client.aclose()
-
-
-def run(coroutine, timeout_s=30):
-    return asyncio.run(asyncio.wait_for(coroutine, timeout_s))
-
-
-async def until(condition, timeout_s=20):
-    """What an async function gives, once it is true."""
-    for _ in range(round(timeout_s / 0.02)):
-        if found := await condition():
-            return found
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"not within {timeout_s} s")

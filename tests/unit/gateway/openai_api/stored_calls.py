@@ -2,6 +2,7 @@
 
 import json
 
+from tests.unit.gateway.loop import until
 from tests.unit.gateway.scripted_upstream import words
 
 HELLO = words("Hel", "lo")
@@ -23,11 +24,25 @@ async def ask(client, **body):
     return await client.post("/v1/responses", json={"model": "chat", "input": "hi", "max_output_tokens": 8, **body})
 
 
+def batch_of(file_id, **changes):
+    values = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    return {**values, **changes}
+
+
 async def make_batch(client, number=2):
     file_id = (await upload(client, batch_lines(number))).json()["id"]
-    asked = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-    return (await client.post("/v1/batches", json=asked)).json()
+    return (await client.post("/v1/batches", json=batch_of(file_id))).json()
 
 
 def events_in(text):
     return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+
+
+async def until_batch(client, batch_id, status="completed"):
+    """The batch, once it has this status."""
+
+    async def shown():
+        batch = (await client.get(f"/v1/batches/{batch_id}")).json()
+        return batch if batch["status"] == status else None
+
+    return await until(shown)

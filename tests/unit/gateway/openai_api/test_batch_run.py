@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.gateway.openai_api.stored_app import run, until
+from tests.unit.gateway.loop import run, until
 from trident.errors import NotFoundError, SettingsError
 from trident.gateway.config import Storage
 from trident.gateway.database import Database
@@ -40,7 +40,7 @@ class Bench:
         self.database = database
         self.folder = folder
         self.files = FileStore(database, folder / "files", Storage(), clock=lambda: self.now)
-        self.store = BatchStore(database, self.files, 30, clock=lambda: self.now)
+        self.store = BatchStore(database, self.files, Storage(), clock=lambda: self.now)
         self.asked = Counter()
         self.hang_at = None  # the line that never gets its answer
 
@@ -69,13 +69,21 @@ class Bench:
             num_at_once=3, max_line_bytes=1000, beat_s=beat_s, clock=lambda: self.now,
         ).run()  # fmt: skip
 
+    async def hanging(self, num_lines, at):
+        """A batch whose lines are answered, all but one, and the task that runs it."""
+        row = await self.create(num_lines)
+        self.hang_at = at
+        task = asyncio.ensure_future(self.run(row))
+
+        async def waits():
+            return (await self.row(row)).completed == num_lines - 1
+
+        await until(waits)
+        return row, task
+
     async def hangs(self, task):
         """Until the run hangs at `hang_at`, or ends because that line was answered before."""
-
-        async def does():
-            return self.asked[self.hang_at] > 0 or task.done()
-
-        await until(does)
+        await until(lambda: self.asked[self.hang_at] > 0 or task.done())
 
     async def row(self, row):
         return await self.store.get("acme", row.id)
@@ -147,14 +155,7 @@ def test_a_batch_that_is_killed_again_and_again_is_complete_and_nothing_is_there
 def test_a_cancelled_batch_keeps_its_answers_and_tells_the_rest_why(tmp_path):
     async def check():
         async with bench_in(tmp_path) as bench:
-            row = await bench.create(6)
-            bench.hang_at = 2
-            task = asyncio.ensure_future(bench.run(row))
-
-            async def waits():
-                return (await bench.row(row)).completed == 5
-
-            await until(waits)
+            row, task = await bench.hanging(6, at=2)
             assert batch_object(await bench.store.cancel("acme", row.id))["status"] == "cancelling"
             await task
             shown = batch_object(await bench.row(row))
@@ -187,14 +188,7 @@ def test_what_the_window_leaves_unanswered_expires(tmp_path):
 
     async def check():
         async with bench_in(tmp_path) as bench:
-            row = await bench.create(4)
-            bench.hang_at = 3
-            task = asyncio.ensure_future(bench.run(row))
-
-            async def waits():
-                return (await bench.row(row)).completed == 3
-
-            await until(waits)
+            row, task = await bench.hanging(4, at=3)
             bench.now += WINDOW_S
             await task
             shown = batch_object(await bench.row(row))
@@ -318,10 +312,7 @@ def test_a_batch_whose_key_is_revoked_asks_no_more(tmp_path):
         async with bench_in(tmp_path) as bench:
             key = ApiKey(OWNER.key_id, OWNER.tenant, "night", b"\0" * 32, created_at=1.0)
             await bench.database.run(lambda connection: add_key(connection, key))
-            row = await bench.create(4)
-            bench.hang_at = 3
-            task = asyncio.ensure_future(bench.run(row))
-            await bench.hangs(task)
+            row, task = await bench.hanging(4, at=3)
             await bench.database.run(lambda connection: revoke_key(connection, OWNER.key_id, 2.0))
             await task
             shown = batch_object(await bench.row(row))

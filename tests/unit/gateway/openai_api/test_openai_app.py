@@ -6,7 +6,8 @@ import httpx
 import openai
 import pytest
 
-from tests.unit.gateway.openai_api.stored_app import run, stored_app
+from tests.unit.gateway.loop import run
+from tests.unit.gateway.openai_api.stored_app import stored_app
 from tests.unit.gateway.scripted_upstream import words
 from trident.errors import (
     AuthenticationError,
@@ -174,8 +175,8 @@ def test_an_answer_that_was_cancelled_is_an_error_when_it_is_whole_too(tmp_path)
 class Names:
     """In place of `TextModels`."""
 
-    async def names(self, model, request_id, token_ids):
-        return {token_id: f"<{token_id}>".encode() for token_id in token_ids}
+    async def names_in(self, model, request_id, *answers):
+        return {token_id: f"<{token_id}>".encode() for each in answers for row in each.top_ids for token_id in row}
 
 
 def test_the_likeliest_tokens_have_texts_whole_and_streamed(tmp_path):

@@ -9,9 +9,9 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from trident.gateway.edge.errors import ApiError
-from trident.gateway.openai_api.response_events import ResponseEvents, as_delta
+from trident.gateway.openai_api.response_events import ResponseEvents
 from trident.gateway.openai_api.response_request import read_response, response_object
-from trident_client.completion import Delta, assemble
+from trident_client.completion import Delta, as_deltas, assemble
 from trident_client.openai_tools import ForcedCalls
 
 EVENT = TypeAdapter(ResponseStreamEvent)
@@ -147,6 +147,6 @@ def test_the_deltas_make_the_response_and_so_does_the_whole_answer(texts, reason
     assert Response.model_validate(response).output_text == "".join(texts)
     assert "".join(event["delta"] for event in told if event["type"] == "response.output_text.delta") == "".join(texts)
     whole = events_of()
-    whole.of(as_delta(assemble("id", deltas)))
+    whole.of(*as_deltas(assemble("id", deltas)))
     whole.end()
     assert whole.response == response

@@ -86,6 +86,8 @@ def test_numbers_tools_and_schemas_mean_what_they_mean_in_a_chat():
     assert guided.sampling.guided_decoding_guide == schema
     forced = chat_of(tools=[FUNCTION], tool_choice={"type": "function", "name": "add"})
     assert forced.forced.name == "add"
+    likeliest = chat_of(include=["message.output_text.logprobs"], top_logprobs=3)
+    assert (likeliest.sampling.return_log_probs, likeliest.sampling.top_logprobs) == (True, 3)
 
 
 def test_a_response_repeats_what_was_asked():

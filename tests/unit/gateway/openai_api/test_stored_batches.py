@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from tests.unit.gateway.openai_api.stored_app import run, stored_app, until
-from tests.unit.gateway.openai_api.stored_calls import HELLO, batch_lines, make_batch, upload
+from tests.unit.gateway.loop import run, until
+from tests.unit.gateway.openai_api.stored_app import stored_app
+from tests.unit.gateway.openai_api.stored_calls import HELLO, batch_lines, batch_of, make_batch, until_batch, upload
 from trident_client.completion import Delta
 
 
@@ -19,16 +20,11 @@ def test_a_batch_is_answered_and_its_files_are_its_tenants(tmp_path):
             client = client_of("a")
             lines = batch_lines(3) + batch_lines(1, model="unknown").replace("c0", "bad")
             file_id = (await upload(client, lines)).json()["id"]
-            asked = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-            batch = (await client.post("/v1/batches", json={**asked, "metadata": {"job": "night"}})).json()
+            made = await client.post("/v1/batches", json=batch_of(file_id, metadata={"job": "night"}))
+            batch = made.json()
             assert (batch["status"], batch["metadata"]) == ("validating", {"job": "night"})
             await client.delete(f"/v1/files/{file_id}")
-
-            async def is_done():
-                shown = (await client.get(f"/v1/batches/{batch['id']}")).json()
-                return shown if shown["status"] == "completed" else None
-
-            shown = await until(is_done)
+            shown = await until_batch(client, batch["id"])
             assert shown["request_counts"] == {"total": 4, "completed": 3, "failed": 1}
             content = await client.get(f"/v1/files/{shown['output_file_id']}/content")
             answers = [json.loads(line) for line in content.text.splitlines()]
@@ -39,11 +35,7 @@ def test_a_batch_is_answered_and_its_files_are_its_tenants(tmp_path):
             assert {asked[2].priority for asked in gateway.upstreams.asked} == {5}
             assert (await client_of("b").get(f"/v1/files/{shown['output_file_id']}")).status_code == 404
             assert (await client.post(f"/v1/batches/{batch['id']}/cancel")).status_code == 400
-
-            async def is_cleared():
-                return not list((tmp_path / "batches").iterdir())
-
-            await until(is_cleared)
+            await until(lambda: not list((tmp_path / "batches").iterdir()))
 
     run(check())
 
@@ -67,8 +59,7 @@ def test_a_batch_that_is_wrong_is_refused_by_its_field(tmp_path, changes, param)
         async with stored_app(tmp_path) as (_, client_of):
             client = client_of("a")
             file_id = (await upload(client, batch_lines(1))).json()["id"]
-            asked = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-            answer = await client.post("/v1/batches", json={**asked, **changes})
+            answer = await client.post("/v1/batches", json=batch_of(file_id, **changes))
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
     run(check())
@@ -79,8 +70,7 @@ def test_only_a_file_for_batches_makes_a_batch(tmp_path):
         async with stored_app(tmp_path) as (_, client_of):
             client = client_of("a")
             file_id = (await upload(client, batch_lines(1), "user_data")).json()["id"]
-            asked = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
-            answer = await client.post("/v1/batches", json=asked)
+            answer = await client.post("/v1/batches", json=batch_of(file_id))
             assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input_file_id")
 
     run(check())
@@ -93,14 +83,9 @@ def test_lines_of_completions_are_asked_as_such(tmp_path):
             body = {"model": "chat", "prompt": "x"}
             line = {"custom_id": "c0", "method": "POST", "url": "/v1/completions", "body": body}
             file_id = (await upload(client, json.dumps(line))).json()["id"]
-            asked = {"input_file_id": file_id, "endpoint": "/v1/completions", "completion_window": "24h"}
-            batch = (await client.post("/v1/batches", json=asked)).json()
-
-            async def is_done():
-                shown = (await client.get(f"/v1/batches/{batch['id']}")).json()
-                return shown if shown["status"] == "completed" else None
-
-            content = await client.get(f"/v1/files/{(await until(is_done))['output_file_id']}/content")
+            batch = (await client.post("/v1/batches", json=batch_of(file_id, endpoint="/v1/completions"))).json()
+            output_id = (await until_batch(client, batch["id"]))["output_file_id"]
+            content = await client.get(f"/v1/files/{output_id}/content")
             body = content.json()["response"]["body"]
             assert (body["object"], body["choices"][0]["text"]) == ("text_completion", "Hello")
             assert gateway.upstreams.asked[0][1] == "x"
@@ -116,19 +101,10 @@ def test_a_gateway_that_stops_gives_its_batches_to_the_next_one(tmp_path):
         script = [HELLO, HELLO, HELLO, [Delta("par"), "hang"]]
         async with stored_app(tmp_path, storage=storage, main=script) as (gateway, client_of):
             batch = await make_batch(client_of("a"), 8)
-
-            async def hangs():
-                return len(gateway.upstreams.asked) >= 5
-
-            await until(hangs)
+            await until(lambda: len(gateway.upstreams.asked) >= 5)
         async with stored_app(tmp_path, storage=storage, main=HELLO) as (gateway, client_of):
             client = client_of("a")
-
-            async def is_done():
-                shown = (await client.get(f"/v1/batches/{batch['id']}")).json()
-                return shown if shown["status"] == "completed" else None
-
-            shown = await until(is_done)
+            shown = await until_batch(client, batch["id"])
             assert shown["request_counts"] == {"total": 8, "completed": 8, "failed": 0}
             assert len(gateway.upstreams.asked) == 5
             content = await client.get(f"/v1/files/{shown['output_file_id']}/content")
@@ -153,11 +129,7 @@ def test_a_sweep_leaves_running_batches_alone_and_clears_what_crashes_left(tmp_p
             assert {path.name for path in (tmp_path / "batches").iterdir()} == {batch["id"], folders["b"].name}
             assert [path.name for path in (tmp_path / "files").iterdir()] == [batch["input_file_id"]]
             await client.post(f"/v1/batches/{batch['id']}/cancel")
-
-            async def has_ended():
-                return (await client.get(f"/v1/batches/{batch['id']}")).json()["status"] == "cancelled"
-
-            await until(has_ended)
+            await until_batch(client, batch["id"], "cancelled")
 
     run(check())
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.unit.gateway.openai_api.stored_app import run, stored_app
+from tests.unit.gateway.loop import run
+from tests.unit.gateway.openai_api.stored_app import stored_app
 from tests.unit.gateway.openai_api.stored_calls import upload
 
 
@@ -80,5 +81,20 @@ def test_files_are_bounded_each_and_all_of_a_tenant(tmp_path):
             assert (await upload(client, "x" * 1500)).status_code == 413
             assert (await upload(client_of("b"), "x" * 1500)).status_code == 200
             assert len(list((tmp_path / "files").iterdir())) == 2
+
+    run(check())
+
+
+def test_a_tenant_keeps_a_number_of_files_and_no_more(tmp_path):
+    async def check():
+        async with stored_app(tmp_path, storage={"max_tenant_files": 2}) as (_, client_of):
+            client = client_of("a")
+            first, _ = (await upload(client)).json(), (await upload(client)).json()
+            refusal = await upload(client)
+            assert (refusal.status_code, refusal.json()["error"]["code"]) == (413, "storage_quota_exceeded")
+            assert refusal.json()["error"]["message"] == "the tenant may keep 2 files and keeps 2; delete some first"
+            assert (await upload(client_of("b"))).status_code == 200
+            await client.delete(f"/v1/files/{first['id']}")
+            assert (await upload(client)).status_code == 200
 
     run(check())

@@ -3,7 +3,10 @@
 import asyncio
 import json
 
-from tests.unit.gateway.openai_api.stored_app import run, stored_app, until
+import pytest
+
+from tests.unit.gateway.loop import run, until
+from tests.unit.gateway.openai_api.stored_app import stored_app
 from tests.unit.gateway.openai_api.stored_calls import HELLO, ask, events_in
 from trident.errors import EngineError, UnavailableError
 from trident_client.completion import Delta
@@ -110,11 +113,7 @@ def test_a_running_response_can_be_read_and_cancelled_by_its_tenant(tmp_path):
             going_on = await ask(client, previous_response_id=shown["id"])
             assert going_on.json()["error"]["param"] == "previous_response_id"
             cancelling = asyncio.ensure_future(client.post(f"/v1/responses/{shown['id']}/cancel"))
-
-            async def was_told():
-                return gateway.upstreams.cancelled
-
-            assert gateway.upstreams.asked[0][::3] in await until(was_told)
+            assert gateway.upstreams.asked[0][::3] in await until(lambda: gateway.upstreams.cancelled)
             streaming.cancel()  # the stream's client leaves
             assert (await cancelling).json()["status"] == "cancelled"
             assert (await client.post(f"/v1/responses/{shown['id']}/cancel")).json()["status"] == "cancelled"
@@ -137,11 +136,7 @@ def test_a_response_that_another_deployment_took_over_is_cancelled_there(tmp_pat
                 return path if len(found) == 2 and (await client.get(path)).status_code == 200 else None
 
             cancelling = asyncio.ensure_future(client.post(f"{await until(runs)}/cancel"))
-
-            async def was_told():
-                return gateway.upstreams.asked[1][::3] in gateway.upstreams.cancelled
-
-            await until(was_told)
+            await until(lambda: gateway.upstreams.asked[1][::3] in gateway.upstreams.cancelled)
             streaming.cancel()
             assert (await cancelling).json()["status"] == "cancelled"
 
@@ -212,5 +207,24 @@ def test_a_response_that_has_ended_cannot_be_cancelled(tmp_path):
             client = client_of("a")
             response = (await ask(client)).json()
             assert (await client.post(f"/v1/responses/{response['id']}/cancel")).status_code == 400
+
+    run(check())
+
+
+@pytest.mark.parametrize("bound", [{"max_tenant_responses": 2}, {"max_tenant_response_bytes": 2000}])
+def test_a_tenant_keeps_so_many_responses_and_bytes_of_them(tmp_path, bound):
+    """What is not to be stored needs no room, and one that was deleted makes some; another tenant has its own."""
+
+    async def check():
+        async with stored_app(tmp_path, storage=bound, main=HELLO) as (_, client_of):
+            client = client_of("a")
+            kept = [(await ask(client)).json()["id"] for _ in range(2)]
+            for stream in (False, True):
+                refusal = await ask(client, stream=stream)
+                assert (refusal.status_code, refusal.json()["error"]["code"]) == (413, "storage_quota_exceeded")
+            assert (await ask(client, store=False)).status_code == 200
+            assert (await ask(client_of("b"))).status_code == 200
+            await client.delete(f"/v1/responses/{kept[0]}")
+            assert (await ask(client)).status_code == 200
 
     run(check())

@@ -6,9 +6,10 @@ import random
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.examples import many
 from tests.unit.text.grammars.derivations import Grammar
 from trident.errors import InvalidRequestError
 from trident.text.grammars.regex import compiled, grammar_of
@@ -37,19 +38,19 @@ def grammar(pattern: str, *, is_in_json: bool = False) -> str:
 
 
 @given(pattern=PATTERNS, text=st.text(st.sampled_from("abcé 1_-.A\n"), max_size=8))
-@settings(max_examples=500, deadline=None)
+@many(3)
 def test_a_pattern_matches_what_python_s_own_engine_matches(pattern, text):
     assert matches(pattern, text) == (re.fullmatch(pattern, text, re.ASCII) is not None)
 
 
 @given(pattern=PATTERNS, seed=st.integers(0, 1000))
-@settings(max_examples=500, deadline=None)
+@many(3)
 def test_every_text_of_the_grammar_matches_the_pattern(pattern, seed):
     assert matches(pattern, Grammar(grammar(pattern)).derive(random.Random(seed)))
 
 
 @given(pattern=PATTERNS, seed=st.integers(0, 1000))
-@settings(max_examples=300, deadline=None)
+@many(3)
 def test_in_a_json_string_nothing_stands_that_json_escapes(pattern, seed):
     text = Grammar(grammar(pattern, is_in_json=True)).derive(random.Random(seed))
     assert not re.search(r'[\x00-\x1f]|(?<!\\)"', text)
