@@ -1,4 +1,7 @@
-"""One request over gRPC: a bidirectional `ModelStreamInfer` call of its own.
+"""One request over gRPC: a `ModelStreamInfer` call of its own, opened as one that takes a single message.
+
+On the wire it is the bidirectional call that it is for Triton. But metadata and message leave at once: in grpc.aio a
+message that is written by itself, to a server that has already refused the call, hides why it was refused.
 
 Triton would give a failed stream a real status if asked (metadata `triton_grpc_error: true`), but release
 24.10 then dies of a segmentation fault at the next request, so it is not asked.
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -32,13 +36,13 @@ class GrpcCall:
 
     def __init__(
         self,
-        stub: Any,
+        stream: Callable[..., Any],
         request: Request,
         target: str,
         metadata: tuple[tuple[str, str], ...],
         max_message_bytes: int,
     ) -> None:
-        self._stub = stub
+        self._stream = stream
         self._request = request
         self._target = target
         self._metadata = metadata
@@ -53,7 +57,7 @@ class GrpcCall:
         """The next delta. What comes for another request, or after a final response, is dropped."""
         try:
             if self._call is None:
-                await self._send()
+                self._send()
             while not self._is_final:
                 message = await self._call.read()
                 if message is grpc.aio.EOF:
@@ -80,13 +84,11 @@ class GrpcCall:
         if self._call is not None:
             self._call.cancel()
 
-    async def _send(self) -> None:
+    def _send(self) -> None:
         message = to_message(self._request)
         if 0 <= self._max_message_bytes < (size := message.ByteSize()):  # grpc.aio says "internal error" to that
             raise _too_large(f"the request is larger than max_message_bytes ({size} > {self._max_message_bytes})")
-        self._call = self._stub.ModelStreamInfer(metadata=self._metadata)
-        await self._call.write(message)
-        await self._call.done_writing()
+        self._call = self._stream(message, metadata=self._metadata)
 
     def _delta_in(self, response: Any) -> Delta | None:
         if response.id and response.id != self._request.id:

@@ -43,7 +43,7 @@ class GrpcTransport:
     def open(self, request: Request) -> GrpcCall:
         """A call on the shared channel."""
         metadata = (*self._metadata, *request.headers)
-        call = GrpcCall(self._connected(), request, self._target, metadata, self._max_message_bytes)
+        call = GrpcCall(self._connected().ModelStreamInfer, request, self._target, metadata, self._max_message_bytes)
         self._calls.add(call)
         return call
 
@@ -120,6 +120,11 @@ class GrpcTransport:
             else:
                 self._channel = grpc.aio.secure_channel(self._target, self._credentials, options=self._options)
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+            self._stub.ModelStreamInfer = self._channel.unary_stream(  # see grpc_call.py
+                "/inference.GRPCInferenceService/ModelStreamInfer",
+                service_pb2.ModelInferRequest.SerializeToString,
+                service_pb2.ModelStreamInferResponse.FromString,
+            )
         return self._stub
 
 

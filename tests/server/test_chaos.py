@@ -33,7 +33,7 @@ def narrow_server(deployment, tmp_path_factory):
         yield running
 
 
-@pytest.mark.parametrize("num_requests", [96, pytest.param(2000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("num_requests", [64, pytest.param(2000, marks=pytest.mark.soak)])
 def test_after_chaos_nothing_is_held_and_the_undisturbed_were_answered_rightly(narrow_server, num_requests):
     outcomes = asyncio.run(chaos(narrow_server.grpc_url, num_requests, seed=num_requests))
     assert sum(outcomes.values()) == num_requests

@@ -175,7 +175,7 @@ def test_refused_requests_are_counted_by_who_refused_them_and_why(quiet_server, 
 def test_a_live_request_s_id_is_refused_as_invalid(quiet_server, metrics):
     refused = {"name": "trident_rejected_requests_total", "model": "tensorrt_llm", "reason": "invalid"}
     before = metrics()
-    options = {"stream": ("BOOL", [True]), "max_tokens": ("INT32", [300]), "end_id": ("INT32", [-1])}
+    options = {"stream": ("BOOL", [True]), "max_tokens": ("INT32", [150]), "end_id": ("INT32", [-1])}
     twice = [prompts("1, 2, 3,", request_id="twice", **options) for _ in range(2)]
     answers = stream_infer(quiet_server.grpc_url, *twice)
     (error,) = [answer for answer in answers if isinstance(answer, str)]
@@ -237,7 +237,7 @@ def test_after_every_kind_of_end_no_kv_block_is_held(quiet_server, metrics, end)
 
 def test_the_engine_s_state_is_at_the_metrics_under_upstream_s_names(quiet_server, metrics):
     before = metrics()
-    with Client(quiet_server.grpc_url) as client, client.stream("1, 2, 3,", max_tokens=600, end_id=-1) as deltas:
+    with Client(quiet_server.grpc_url) as client, client.stream("1, 2, 3,", max_tokens=250, end_id=-1) as deltas:
         readings = [Metrics(quiet_server) for number, _ in enumerate(deltas) if number % 20 == 0]
     assert max(gauge(reading, "nv_trt_llm_request_metrics", "active") for reading in readings) == 1
     assert max(gauge(reading, "nv_trt_llm_request_metrics", "scheduled") for reading in readings) == 1
@@ -251,5 +251,5 @@ def test_the_engine_s_state_is_at_the_metrics_under_upstream_s_names(quiet_serve
     num_steps = gauge(after, "nv_trt_llm_general_metrics", "iteration_counter") - gauge(
         before, "nv_trt_llm_general_metrics", "iteration_counter"
     )
-    assert num_steps >= 600
+    assert num_steps >= 250
     assert gauge(after, "nv_trt_llm_general_metrics", "timestamp") / 1e6 == pytest.approx(time.time(), abs=60)

@@ -117,18 +117,18 @@ def test_promote_and_rollback_under_load_lose_nothing(running, engines, add_vers
     (old,) = served(running)
     new = add_version()
     with Client(running.grpc_url, retry=Retry(0)) as client, load(running) as (answers, failures):
-        stream = client.stream("1, 2, 3,", max_tokens=400, end_id=-1)
+        stream = client.stream("1, 2, 3,", max_tokens=250, end_id=-1)
         next(stream)
         promote(new)
         wait_until(lambda: served(running) == [new.name])
         num_before = len(answers)
-        wait_until(lambda: len(answers) > num_before + 12)
+        wait_until(lambda: len(answers) > num_before + 6)
         assert rollback(engines, NAME).directory.name == old
         wait_until(lambda: served(running) == [old])
         last = list(stream)[-1]
     assert failures == []
     assert set(answers) == {("length", NUM_TOKENS)}
-    assert (last.finish_reason, last.num_output_tokens) == ("length", 400)
+    assert (last.finish_reason, last.num_output_tokens) == ("length", 250)
     assert running.model_process_ids() == processes
     assert len(said) == 2, said
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,15 +33,24 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def left_over() -> set[str]:
-    return {path.name for path in Path("/dev/shm").glob("trident_*")}  # noqa: S108 - where Triton puts them
+    """What servers that no longer run have left in shared memory; others may run at the same time."""
+    there = {path.name for path in Path("/dev/shm").glob("trident_*")}  # noqa: S108 - where Triton puts them
+    running = set()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            running |= set(re.findall(r"shm-region-prefix-name=(trident_[0-9a-f]+)", entry.read_text(errors="replace")))
+    return {name for name in there if "_".join(name.split("_")[:2]) not in running}
 
 
 @pytest.fixture
-def nothing_left(server):
-    """The session's own server was there before and is there after, and nothing else."""
+def nothing_left():
+    """Whatever servers there are elsewhere, this test leaves nothing of its own."""
     before = left_over()
     yield
-    assert left_over() == before
+    deadline = time.monotonic() + 10  # one that is just being stopped elsewhere
+    while left_over() - before:
+        assert time.monotonic() < deadline, left_over() - before
+        time.sleep(0.1)
 
 
 def test_the_demo_asks_three_questions_and_stops_everything(nothing_left):
@@ -52,11 +64,10 @@ def test_the_demo_asks_three_questions_and_stops_everything(nothing_left):
 
 def test_the_overhead_benchmark_measures_both_sides(nothing_left):
     result = run(
-        "bench", "overhead", "--json", "--concurrency", "1", "--concurrency", "4", "--max-tokens", "8", "--repeats", "1"
+        "bench", "overhead", "--json", "--concurrency", "4", "--max-tokens", "8", "--repeats", "1"
     )
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
-    assert answer["ratio_c1"] > 0
     assert answer["ratio_c4"] > 0
     for side in ("raw", "ensemble"):
         assert answer[side]["c4"]["tokens_per_s"] > 0
