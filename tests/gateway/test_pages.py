@@ -106,10 +106,13 @@ def test_a_reader_without_a_key_is_asked_for_one_until_it_is_good(keyed, open_pa
     page.wait_for_selector("#model option[value=simulated]", state="attached")
     assert page.locator("#model option").all_inner_texts() == ["simulated", "second"]
     assert page.evaluate("localStorage.length") == 0
+    ask(page, "A secret", max_tokens="2")
+    ended(page)
     page.get_by_role("button", name="Sign out").click()
     page.get_by_label("API key").wait_for()
     page.get_by_role("button", name="Cancel").click()
     assert "API key" in page.locator("#notice").inner_text()
+    assert page.locator(".turn").count() == 0
 
 
 def test_an_answer_arrives_in_pieces_with_its_figures(open_chat):
@@ -257,9 +260,10 @@ def test_the_passages_behind_an_answer_are_shown_as_text(open_chat):
         {"number": 1, "document": "refunds.md", "place": "lines 1-4", "score": 0.8, "text": "Within 14 days."},
         {"number": 2, "document": "terms.md", "place": "lines 9-12", "score": 0.5, "text": words, "finding": "orders"},
     ]
-    cited = {"title": "refunds.md", "url": "/v1/collections/c/documents/refunds.md#passage-1"}
+    cited = {"title": "refunds.md, lines 1-4", "url": "/v1/collections/c/documents/refunds.md"}
+    cited |= {"start_index": 17, "end_index": 20}  # in characters
     last = text("", annotations=[{"type": "url_citation", "url_citation": cited}])
-    answer_with(page, text("Within 14 days [1]."), {**last, "retrieval": {"passages": passages}})
+    answer_with(page, text("🫖 Within 14 days [1]."), {**last, "retrieval": {"passages": passages}})
     ask(page, "How long?")
     items = ended(page).locator(".sources li")
     assert items.locator("summary").all_inner_texts() == [

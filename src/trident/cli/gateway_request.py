@@ -49,5 +49,10 @@ def ask_gateway(
             reason = "is it a gateway?"
         kind = UnavailableError if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR else InvalidRequestError
         raise kind(f"{url} answers {answer.status_code}: {reason}")
-    found: dict[str, Any] = answer.json()
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UnavailableError(f"{url} answers with something else than a JSON object; is it a gateway?")
     return found

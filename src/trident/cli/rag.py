@@ -139,10 +139,9 @@ def _text_of(path: Path) -> str:
 def _pdf_text(path: Path) -> str:
     try:
         from pypdf import PdfReader
-        from pypdf.errors import PyPdfError
     except ImportError as exc:
         raise SettingsError(f"{path} is a PDF file; to read it: pip install 'trident-llm[pdf]'") from exc
     try:
         return "\f".join(page.extract_text() for page in PdfReader(path).pages)
-    except (PyPdfError, ValueError, KeyError, TypeError, RecursionError) as exc:
+    except Exception as exc:  # of any kind, as pypdf says of broken files; of encrypted ones it lacks a library
         raise SettingsError(f"{path} cannot be read as PDF: {exc}") from exc

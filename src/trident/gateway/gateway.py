@@ -110,7 +110,12 @@ class Gateway:
         )
 
     def update(self, config: GatewayConfig) -> None:
-        """The file was rewritten: tenants, deployments, models and rules follow, for requests from now on."""
+        """The file was rewritten: tenants, deployments, models and rules follow, for requests from now on.
+
+        Raises:
+            SettingsError: what waits for the next start does not go with it; nothing has changed.
+        """
+        self.retrieval.check(config)
         self.upstreams.update(config.deployments, config.server.request_timeout_s)
         self.router.update(config)
         self.statistics.update(config.deployments)

@@ -59,3 +59,18 @@ def test_a_vector_is_not_found_when_its_time_is_over_and_replaced_by_one_of_its_
         return await vectors.nearest("n", np.array([1, 0], np.float32), 5), await vectors.count()
 
     assert run(ended()) == ([], 0)
+
+
+def test_what_has_a_tag_is_dropped_by_it_and_by_no_tag_that_it_had():
+    def tagged(key, *tags):
+        return Item("n", key, np.array([1, 0], np.float32), "", 60, tenant="t", tags=frozenset(tags))
+
+    async def dropped():
+        vectors = MemoryVectors(10)
+        for each in (tagged("a", "x"), tagged("b", "x", "y"), tagged("c", "y"), tagged("a", "z")):
+            await vectors.add(each)
+        assert await vectors.drop(tag="x", tenant="other") == []
+        found = [await vectors.drop(tag="x"), await vectors.drop(tag="x"), await vectors.drop(key="c", tag="z")]
+        return found, await vectors.count()
+
+    assert run(dropped()) == ([["b"], [], []], 2)

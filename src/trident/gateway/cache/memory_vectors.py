@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,7 @@ class MemoryVectors:
         self._max_entries = max_entries
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._tagged: dict[str, set[str]] = {}  # keys by tag
         self._keys: dict[int, str] = {}
         self._spaces: dict[str, _Space] = {}
         self._num_added = 0
@@ -53,6 +54,8 @@ class MemoryVectors:
         self._spaces.setdefault(item.namespace, _Space()).add(number, item.vector)
         self._kept[item.key] = _Kept(item, number, self._clock() + item.ttl_s)
         self._keys[number] = item.key
+        for tag in item.tags:
+            self._tagged.setdefault(tag, set()).add(item.key)
 
     async def nearest(self, namespace: str, vector: Vector, k: int) -> Sequence[Near]:
         """See `Vectors`."""
@@ -71,10 +74,13 @@ class MemoryVectors:
         self, *, key: str = "", prefix: str = "", model: str = "", tag: str = "", tenant: str = ""
     ) -> Sequence[str]:
         """See `Vectors`."""
+        keys: Iterable[str] = self._tagged.get(tag, ()) if tag else self._kept
+        if key:
+            keys = (key,) if key in self._kept else ()
         found = [
             each
-            for each, kept in self._kept.items()
-            if is_meant(kept.item, key=key, prefix=prefix, model=model, tag=tag, tenant=tenant)
+            for each in keys
+            if is_meant(self._kept[each].item, key=key, prefix=prefix, model=model, tag=tag, tenant=tenant)
         ]
         for each in found:
             self._remove(each)
@@ -92,6 +98,11 @@ class MemoryVectors:
         if kept is None:
             return
         del self._keys[kept.number]
+        for tag in kept.item.tags:
+            keys = self._tagged[tag]
+            keys.remove(key)
+            if not keys:
+                del self._tagged[tag]
         space = self._spaces[kept.item.namespace]
         space.remove(kept.number)
         if not len(space):

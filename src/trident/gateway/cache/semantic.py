@@ -98,9 +98,9 @@ class SemanticCache:
             await asyncio.wait(self._background)
 
     def probe(self, asked: Asked, model: str, deployment: str, engine: str) -> Probe | None:
-        """None: it has no question of one text and a reasonable length. Arguments as of `cache_key`."""
+        """None: it has passages, or no question of one text and a reasonable length. As of `cache_key`."""
         opened = _without_question(asked.prompt)
-        if opened is None:
+        if opened is None or asked.retrieval:  # passages bring the words of any question, so the gate would agree
             return None
         question, prompt = opened
         around = cache_key(replace(asked, prompt=prompt), model, deployment, engine)

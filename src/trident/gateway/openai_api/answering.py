@@ -49,15 +49,16 @@ async def with_length(request: Request, identity: Identity, model: str, asked: O
 
 
 @asynccontextmanager
-async def counted(request: Request, identity: Identity, model: str) -> AsyncIterator[Reservation]:
-    """What generates nothing counts as a request to the model, and takes no tokens.
+async def counted(request: Request, identity: Identity, model: str | None) -> AsyncIterator[Reservation]:
+    """What generates nothing counts as a request to the model, and takes no tokens; None: one of the gateway's own.
 
     Raises:
         NotFoundError, PermissionDeniedError: as `Router.route_of`.
         RateLimitError, QuotaError: as `Limiter.reserve`.
     """
     gateway = gateway_of(request)
-    gateway.router.route_of(model, identity)
+    if model is not None:
+        gateway.router.route_of(model, identity)
     reservation = await gateway.limiter.reserve(identity, 0, 0.0)
     try:
         yield reservation

@@ -78,12 +78,13 @@ class Chunker:
 
     def halves(self, chunk: Chunk) -> list[Chunk]:
         """Two pieces in its place, cut where a word ends near its middle; a single character stays what it is."""
-        if len(chunk.text) < 2:
+        start, end, _ = self._stripped(Span(chunk.start, chunk.end, 0))  # cut before its first word it would stay whole
+        if end - start < 2:
             return [chunk]
-        middle = (chunk.start + chunk.end) // 2
-        spaces = [found.start() for found in _SPACE.finditer(self._text, chunk.start + 1, chunk.end - 1)]
+        middle = (start + end) // 2
+        spaces = [found.start() for found in _SPACE.finditer(self._text, start + 1, end - 1)]
         cut = min(spaces, key=lambda place: abs(place - middle), default=middle)
-        spans = (Span(chunk.start, cut, 0), Span(cut, chunk.end, 0))
+        spans = (Span(start, cut, 0), Span(cut, end, 0))
         return [self._chunk([span]) for span in map(self._stripped, spans) if span.end > span.start]
 
     def _paragraphs(self) -> Iterable[Span]:

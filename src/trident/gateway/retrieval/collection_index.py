@@ -26,7 +26,7 @@ from trident.gateway.retrieval.collection_store import CollectionStore, no_colle
 from trident.gateway.retrieval.retriever import Found, Passage
 
 _FOR_EVER_S = 100 * 365 * 86_400.0
-_PAUSE_EVERY = 256  # passages that are put in without letting others have the loop
+_PAUSE_EVERY = 16  # passages that are put in without letting others have the loop: some milliseconds
 _log = logging.getLogger(__name__)
 
 
@@ -124,8 +124,14 @@ class CollectionIndex:
     async def _read(self, key: tuple[str, str], row: Row[Any]) -> None:
         held = self._held.get(key) or _Held(row.id, row.tenant, row.model, row.version)
         names = await self._store.document_names(row.tenant, row.id)
-        for document_id in names.keys() - held.document_ids:
-            await self._add(held, document_id, names[document_id])
+        new = names.keys() - held.document_ids
+        try:
+            for document_id in new:
+                await self._add(held, document_id, names[document_id])
+        except BaseException:  # what is here and not known to be would stay when the document goes
+            held.document_ids -= new
+            await self._forget(new)
+            raise
         gone = held.document_ids - names.keys()
         held.document_ids -= gone
         held.version = row.version
@@ -138,6 +144,9 @@ class CollectionIndex:
             if number % _PAUSE_EVERY == _PAUSE_EVERY - 1:
                 await asyncio.sleep(0)
             vector = np.frombuffer(row.vector, "<f4").astype(np.float32)
+            if held.num_dimensions not in {0, len(vector)}:  # it was emptied and filled by another model meanwhile
+                await self._forget(held.document_ids)
+                held.document_ids.clear()
             held.num_dimensions = len(vector)
             payload = json.dumps([name, row.place, row.text], ensure_ascii=False)
             item = Item(

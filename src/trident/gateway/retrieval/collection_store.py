@@ -104,6 +104,15 @@ class CollectionStore:
         rows = await self._database.run(lambda connection: connection.execute(query).all())
         return {row.id: row.name for row in rows}
 
+    async def check_model(self, tenant: str, collection: str, model: str) -> None:
+        """Raises InvalidRequestError: another model embedded the collection."""
+
+        def read(connection: Connection) -> None:
+            with suppress(NotFoundError):
+                _check_model(connection, _collection(connection, tenant, collection), model)
+
+        await self._database.run(read)
+
     async def put(self, new: NewDocument, model: str, parts: Sequence[NewPassage], max_passages: int) -> None:
         """The document, in place of one with its name; its collection is made where there is none.
 
@@ -142,12 +151,7 @@ class CollectionStore:
         self, connection: Connection, new: NewDocument, model: str, parts: Sequence[NewPassage], max_passages: int
     ) -> None:
         parent = self._made(connection, new, model)
-        if parent.model != model:
-            raise InvalidRequestError(
-                f"the collection '{new.collection}' was embedded by '{parent.model}', this gateway embeds by "
-                f"'{model}'; remove it and add its documents again",
-                param="collection",
-            )
+        _check_model(connection, parent, model, parts)
         before = _document(connection, new.tenant, parent.id, new.name)
         if before is not None:
             _delete(connection, before.id)
@@ -202,7 +206,22 @@ def _no_document(collection: str, name: str) -> NotFoundError:
     return NotFoundError(text, param="document", code="document_not_found")
 
 
+def _check_model(connection: Connection, parent: Row[Any], model: str, parts: Sequence[NewPassage] = ()) -> None:
+    """A name may come to mean another model; no index holds vectors of different dimensions."""
+    held = select(func.length(passages.c.vector)).where(passages.c.collection_id == parent.id).limit(1)
+    sizes = {*connection.execute(held).scalars(), *(len(part.vector) for part in parts)}
+    if parent.model != model or len(sizes) > 1:
+        now = "another of that name" if parent.model == model else f"'{model}'"
+        raise InvalidRequestError(
+            f"the collection '{parent.name}' was embedded by '{parent.model}', this gateway embeds by {now}; "
+            "remove it and add its documents again",
+            param="collection",
+        )
+
+
 def _collection(connection: Connection, tenant: str, name: str) -> Row[Any]:
+    if "\0" in name:  # PostgreSQL does not even look for it
+        raise no_collection(name)
     query = select(collections).where(collections.c.tenant == tenant, collections.c.name == name)
     row = connection.execute(query).one_or_none()
     if row is None:
@@ -212,7 +231,7 @@ def _collection(connection: Connection, tenant: str, name: str) -> Row[Any]:
 
 def _changed(connection: Connection, tenant: str, name: str) -> Row[Any] | None:
     query = update(collections).where(collections.c.tenant == tenant, collections.c.name == name)
-    if not connection.execute(query.values(version=collections.c.version + 1)).rowcount:
+    if "\0" in name or not connection.execute(query.values(version=collections.c.version + 1)).rowcount:
         return None
     return _collection(connection, tenant, name)
 
@@ -221,7 +240,7 @@ def _document(connection: Connection, tenant: str, collection_id: str, name: str
     query = select(documents).where(
         documents.c.collection_id == collection_id, documents.c.tenant == tenant, documents.c.name == name
     )
-    return connection.execute(query).one_or_none()
+    return None if "\0" in name else connection.execute(query).one_or_none()
 
 
 def _delete(connection: Connection, document_id: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from trident.gateway.edge.dependencies import gateway_of, identity_of
 from trident.gateway.edge.event_stream import unless_gone
 from trident.gateway.identity import Identity
+from trident.gateway.openai_api.answering import counted
 from trident.gateway.openai_api.reading import body_in_document, check_shape, read_object
 from trident.gateway.openai_api.stored_bodies import answer
 from trident.gateway.retrieval.retrieval import Collections
@@ -60,13 +61,14 @@ async def search(request: Request, identity: Tenant, collection: str) -> Respons
     kept = _collections(request)
     body = await read_object(request)
     check_shape(SearchBody, body)
-    work = kept.index.find(identity.tenant, collection, body["query"], body.get("top_k") or 5)
-    found = await unless_gone(request, work)
+    async with counted(request, identity, None) as reservation:
+        work = kept.index.find(identity.tenant, collection, body["query"], body.get("top_k") or 5)
+        found = await unless_gone(request, work)
     data = [
         {"document": each.document, "place": each.place, "score": round(each.score, 4), "text": each.text}
         for each in found.passages
     ]
-    return answer({"object": "list", "version": found.version, "data": data})
+    return answer({"object": "list", "version": found.version, "data": data}, reservation.headers())
 
 
 @router.get("/{collection}/documents")
@@ -82,8 +84,10 @@ async def put_document(request: Request, identity: Tenant, collection: str, docu
     kept = _collections(request)
     body = await read_object(request)
     check_shape(DocumentBody, body)
-    added = await unless_gone(request, kept.ingestion.add(identity.tenant, collection, document, body["text"]))
-    return answer({**_document_object(added.row), "embedded": added.num_embedded})
+    async with counted(request, identity, None) as reservation:
+        work = kept.ingestion.add(identity.tenant, collection, document, body["text"])
+        added = await unless_gone(request, work)
+    return answer({**_document_object(added.row), "embedded": added.num_embedded}, reservation.headers())
 
 
 @router.get("/{collection}/documents/{document:path}")

@@ -64,6 +64,7 @@ class Ingestion:
         data = text.encode()
         new = NewDocument(tenant, collection, name, hashlib.sha256(data).hexdigest(), len(data))
         async with self._turn:
+            await self._store.check_model(tenant, collection, self._settings.model)
             before = None
             with suppress(NotFoundError):
                 before = await self._store.document(tenant, collection, name)

@@ -69,10 +69,23 @@ class Retrieval:
         if self._collections is None:
             return
         self._templates = read_prompt_templates(read_settings().prompts)
-        for name, route in self._config.models.items():
-            if route.retrieval is not None:
-                self._check_template(name, route.retrieval)
+        self.check(self._config)
         await self._collections.index.start()
+
+    def check(self, config: GatewayConfig) -> None:
+        """Whether its models can be answered from documents by what was opened at the start.
+
+        Raises:
+            SettingsError: one cannot, or the model that embeds is gone.
+        """
+        for name, route in config.models.items():
+            if route.retrieval is not None:
+                if self._collections is None:
+                    raise SettingsError(f"models.{name}.retrieval: collections are off until the next start")
+                self._check_template(name, route.retrieval)
+        embeds = self._config.collections.model
+        if embeds and embeds not in config.models:
+            raise SettingsError(f"models: '{embeds}' embeds the collections until the next start; keep it")
 
     async def close(self) -> None:
         """Nothing is asked any more."""

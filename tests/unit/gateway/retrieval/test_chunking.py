@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trident.gateway.retrieval.chunking import Chunker, estimated_tokens
+from trident.gateway.retrieval.chunking import Chunk, Chunker, estimated_tokens
 
 
 def chunks(text, max_tokens=50, is_markdown=False):
@@ -79,6 +79,13 @@ def test_a_piece_is_halved_between_words_and_nothing_is_lost():
     assert [half.text for half in chunker.halves(chunk)] == ["one two", "three four"]
     chunker = Chunker("x" * 9, 50, is_markdown=False)
     assert [half.text for half in chunker.halves(chunker.chunks()[0])] == ["xxxx", "xxxxx"]
+
+
+def test_a_piece_that_begins_with_spaces_is_halved_behind_them():
+    """Cut before its first word it would stay as long as it is."""
+    text = "    " + "x" * 8
+    halves = Chunker(text, 50, is_markdown=False).halves(Chunk(0, len(text), text, "line 1"))
+    assert [half.text for half in halves] == ["xxxx", "xxxx"]
 
 
 def test_a_single_character_cannot_be_halved():

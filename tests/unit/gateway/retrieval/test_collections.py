@@ -21,6 +21,7 @@ from trident.gateway.retrieval.collection_store import CollectionStore
 from trident.gateway.retrieval.ingestion import Ingestion
 from trident.gateway.retrieval.settings import CollectionSettings
 from trident.gateway.retrieval.tables import collections, documents, passages
+from trident_client import Embeddings
 
 BEES = "Bees make honey.\n\nWasps make paper."
 TABLES = (collections, documents, passages)
@@ -234,6 +235,84 @@ def test_another_embedding_model_is_refused_before_its_vectors_are_compared(tmp_
                 await work
 
     with_worker(tmp_path, use, model="sentences")
+
+
+def test_a_document_that_has_not_changed_is_no_more_welcome_under_another_model(tmp_path):
+    """It would be said to be there, and never be found."""
+    with_worker(tmp_path, lambda one: one.add())
+
+    async def use(one):
+        with pytest.raises(InvalidRequestError, match="this gateway embeds by 'sentences'"):
+            await one.add()
+        assert one.model.texts == []
+
+    with_worker(tmp_path, use, model="sentences")
+
+
+def test_vectors_of_other_dimensions_come_into_no_collection_that_has_some(tmp_path):
+    """As when the model's name came to mean another model: not beside others, not in a document that is changed."""
+
+    async def use(one):
+        await one.add()
+
+        async def read(texts):
+            return Embeddings(np.ones((len(texts), 3), np.float32), (1,) * len(texts))
+
+        one.ingestion._read = read
+        for name in ("new.md", "bees.md"):
+            with pytest.raises(InvalidRequestError, match="by another of that name; remove it and add"):
+                await one.add(BEES + "\n\n" + LONG, name=name)
+        assert [name for name, _ in await one.find()] == ["bees.md"]
+
+    with_worker(tmp_path, use)
+
+
+def test_what_was_read_before_the_database_went_away_is_forgotten_with_its_document(tmp_path):
+    """A worker that was half way through a new collection finds nothing of what was removed since."""
+
+    async def use(one):
+        for name in ("bees.md", "wasps.md"):
+            await one.add(name=name)
+        late = Worker(tmp_path)
+        await late.database.start()
+        read, passages_of = [], late.store.passages
+
+        async def passages_once(tenant, document_id):
+            if read:
+                raise UnavailableError("the database is away")
+            read.append(document_id)
+            return await passages_of(tenant, document_id)
+
+        late.store.passages = passages_once
+        with pytest.raises(UnavailableError):
+            await late.index.follow()
+        late.store.passages = passages_of
+        (gone,) = [row.name for row in await one.store.documents("team", "insects") if row.id == read[0]]
+        await one.store.remove("team", "insects", gone)
+        await late.index.follow()
+        assert [name for name, _ in await late.find()] == [({"bees.md", "wasps.md"} - {gone}).pop()]
+        await late.database.close()
+
+    with_worker(tmp_path, use)
+
+
+def test_a_name_that_no_database_can_hold_is_nobody_s():
+    """PostgreSQL fails at a NUL; it is not asked."""
+
+    class Unasked:
+        async def run(self, fn):
+            return fn(None)
+
+    async def use():
+        store = CollectionStore(Unasked())
+        for work in (
+            store.documents("team", "a\0"), store.document("team", "a\0", "b"), store.remove("team", "a\0", "b"),
+            store.remove_collection("team", "a\0"),
+        ):  # fmt: skip
+            with pytest.raises(NotFoundError):
+                await work
+
+    run(use())
 
 
 def test_an_engine_of_other_dimensions_is_refused_too(tmp_path):

@@ -5,7 +5,7 @@ import json
 from tests.unit.gateway.loop import run
 from tests.unit.gateway.retrieval.retrieval_app import retrieval_app
 from trident.errors import UnavailableError
-from trident.gateway.identity import Identity
+from trident.gateway.identity import Identity, Limits
 
 DOCUMENT = "/v1/collections/insects/documents/bees.md"
 
@@ -121,6 +121,26 @@ def test_a_key_without_the_scope_is_refused(tmp_path):
         gateway.authenticator.authenticate = authenticate
         status, error = await error_of(await client.get("/v1/collections"))
         assert (status, error["code"]) == (403, "endpoint_not_allowed")
+
+    with_client(tmp_path, use)
+
+
+def test_what_asks_the_embedding_model_counts_as_a_request(tmp_path):
+    """So that a limited key embeds no more than it may; reading asks nobody."""
+
+    async def use(client, gateway, client_of):
+        async def authenticate(headers, address):
+            return Identity("team", "key", key_limits=Limits(requests_per_minute=2))
+
+        gateway.authenticator.authenticate = authenticate
+        put = await client.put(DOCUMENT, json={"text": "Bees make honey."})
+        assert put.headers["x-ratelimit-remaining-requests"] == "1"
+        statuses = [
+            (await client.post("/v1/collections/insects/search", json={"query": "honey"})).status_code for _ in range(2)
+        ]
+        assert statuses == [200, 429]
+        assert (await client.put(DOCUMENT, json={"text": "Wasps."})).status_code == 429
+        assert (await client.get(DOCUMENT)).status_code == 200
 
     with_client(tmp_path, use)
 

@@ -32,7 +32,7 @@ def test_a_collection_s_name_is_simple(name):
         check_collection_name(name)
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\nb", "\0", "é" * 128, "\ud800"])
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\0", "é" * 128, " " * 255 + "a", "\ud800"])
 def test_a_document_s_name_is_printable_and_not_endless(name):
     with pytest.raises(InvalidRequestError, match="a document's name has"):
         check_document_name(name)
@@ -41,3 +41,10 @@ def test_a_document_s_name_is_printable_and_not_endless(name):
 def test_good_names_are_taken():
     check_collection_name("hand-book_2.0")
     check_document_name("Kapitel 1/Überblick.md")
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0f73"])  # the second are marks only when taken apart
+def test_letters_that_drown_in_marks_are_refused_before_they_are_put_in_order(marks):
+    assert readable("a.md", "a" + marks * 20)
+    with pytest.raises(InvalidRequestError, match=r"more than 64 combining marks in a row, up to character 66"):
+        readable("a.md", "ab" + marks * 100_000)

@@ -9,10 +9,11 @@ import pytest
 from tests.unit.gateway.loop import run
 from tests.unit.gateway.retrieval.retrieval_app import ROUTE, retrieval_app
 from tests.unit.gateway.scripted_upstream import asked_for, words
-from tests.unit.gateway.semantic_gateway import ALIKE, Semantic
+from tests.unit.gateway.semantic_gateway import ALIKE, ASKED, Semantic
 from trident.errors import SettingsError, UnavailableError
 from trident.gateway.cache.key import cache_key
 from trident.gateway.config_file import parse_config
+from trident.gateway.retrieval.settings import ModelRetrieval
 from trident_client.completion import Delta
 
 USER = [{"role": "user", "content": "What do bees make?"}]
@@ -195,6 +196,16 @@ def test_other_passages_are_another_question_to_both_caches():
     assert run(Semantic().then(ALIKE, retrieval="insects@a.1#x")) == ["miss"]
 
 
+def test_the_same_passages_make_no_two_questions_one():
+    """Their words are in both prompts, whatever is asked, so the second gate could not tell the questions apart."""
+
+    async def how():
+        semantic, scope = Semantic(), "insects@a.1#x"
+        return [(await semantic.ask(question, retrieval=scope))[1] for question in (ASKED, ALIKE, ALIKE)]
+
+    assert run(how()) == ["miss", "miss", "exact"]
+
+
 def test_what_is_reserved_is_the_prompt_with_its_passages(tmp_path):
     async def use(client, gateway, http):
         reserved = []
@@ -281,3 +292,35 @@ def test_a_template_that_is_not_there_stops_the_start(tmp_path):
 
     with pytest.raises(SettingsError, match=r"models\.chat\.retrieval\.template: no prompt template 'x@1'"):
         with_sdk(tmp_path, use, route={**ROUTE, "template": "x@1"})
+
+
+def rewritten(gateway, models):
+    """The gateway's file with other models."""
+    return gateway.config.model_copy(update={"models": {**gateway.config.models, **models}})
+
+
+def test_a_rewritten_file_whose_chats_could_not_be_grounded_is_refused(tmp_path):
+    """By a template that is not there, or without the model that embeds: what was before stays."""
+
+    async def use(client, gateway, http):
+        before = gateway.config
+        unknown = before.models["chat"].model_copy(update={"retrieval": ModelRetrieval(template="x@1")})
+        with pytest.raises(SettingsError, match=r"models\.chat\.retrieval\.template: no prompt template 'x@1'"):
+            gateway.update(rewritten(gateway, {"chat": unknown}))
+        with pytest.raises(SettingsError, match="'words' embeds the collections until the next start"):
+            gateway.update(before.model_copy(update={"models": {"chat": before.models["chat"]}}))
+        assert gateway.config is before
+        assert (await ask(client)).model_extra["retrieval"]["passages"]
+
+    with_sdk(tmp_path, use)
+
+
+def test_a_rewritten_file_cannot_turn_documents_on(tmp_path):
+    """The index is filled at the start: until the next one every chat of the model would be refused."""
+
+    async def use(client, gateway, http):
+        answers = gateway.config.models["chat"].model_copy(update={"retrieval": ModelRetrieval()})
+        with pytest.raises(SettingsError, match=r"models\.chat\.retrieval: collections are off until the next start"):
+            gateway.update(rewritten(gateway, {"chat": answers}))
+
+    with_sdk(tmp_path, use, route=None, collections={}, documents={})

@@ -30,6 +30,8 @@ def asked(monkeypatch):
         requests.append((request.method, request.url.raw_path.decode(), json.loads(request.content or b"null")))
         if "away" in str(request.url):
             return httpx.Response(503, json={"error": {"message": "no server can answer now"}})
+        if "page" in str(request.url):
+            return httpx.Response(200, text="<html>")
         if "missing" in str(request.url):
             return httpx.Response(404, json={"error": {"message": "there is no collection 'missing'"}})
         return httpx.Response(200, json={"name": "x", "passages": 2, "embedded": 2, "data": []})
@@ -106,6 +108,20 @@ def test_a_broken_pdf_file_is_named(tmp_path, asked):
     assert asked == []
 
 
+@pytest.mark.parametrize("failure", [LookupError("no page tree"), AttributeError("'NullObject'")])
+def test_whatever_pypdf_fails_with_is_one_line(tmp_path, asked, monkeypatch, failure):
+    """It promises no kind: an encrypted file without its library, a tree that is none."""
+    pypdf = pytest.importorskip("pypdf")
+
+    def fail(path):
+        raise failure
+
+    monkeypatch.setattr(pypdf, "PdfReader", fail)
+    (tmp_path / "odd.pdf").write_bytes(b"%PDF-1.4\n")
+    with pytest.raises(SettingsError, match=r"odd\.pdf cannot be read as PDF"):
+        rag("add", "insects", str(tmp_path / "odd.pdf"))
+
+
 def test_two_files_of_one_name_are_not_one_document(tmp_path, asked):
     (tmp_path / "x").mkdir()
     for path in (tmp_path / "a.md", tmp_path / "x" / "a.md"):
@@ -131,6 +147,8 @@ def test_the_gateway_s_refusal_is_one_line(asked):
         rag("search", "missing", "honey")
     with pytest.raises(UnavailableError, match="503: no server can answer now"):
         rag("search", "away", "honey")
+    with pytest.raises(UnavailableError, match="is it a gateway"):
+        rag("list", "page")
 
 
 def test_where_no_gateway_is_that_is_said():

@@ -86,6 +86,7 @@ function send() {
 function retry() {
   if (running || !areSettingsGood()) return;
   conversation.cut(conversation.lastQuestion() + 1);
+  part("conversation").focus({ preventScroll: true }); // the button that was pressed goes
   write({ asksAnew: true });
 }
 

@@ -136,6 +136,8 @@ const KINDS = {
   budget: "budget of today",
 };
 
+const NOTHING_TAKEN = "Nothing of any limit is taken now";
+
 /** Keys without their secrets, and the limits of which something is taken. */
 export class Keys {
   constructor() {
@@ -160,7 +162,7 @@ export class Keys {
       place("limits-table"),
       "Limits in use",
       [{ name: "Whose" }, { name: "Limit" }, { name: "Taken" }],
-      "Nothing of any limit is taken now",
+      NOTHING_TAKEN,
     );
     this.filter.addEventListener("input", () => this.showKeys());
   }
@@ -168,6 +170,7 @@ export class Keys {
   show({ keys, limits }) {
     this.keys = keys;
     this.showKeys();
+    this.limits.nothing.textContent = limits === null ? "The limits cannot be told now" : NOTHING_TAKEN;
     this.limits.show((limits ?? []).map(limitRow));
   }
 
@@ -202,7 +205,7 @@ function keyRow(key) {
     key.models === null ? "all" : { wrapped: key.models.join(", ") },
     key.limits === null ? { muted: "the file's" } : limitLines(key.limits),
     expires,
-    key.last_used_at === null ? { muted: "never" } : moment(key.last_used_at),
+    key.last_used_at === null ? { muted: "not in the ledger" } : moment(key.last_used_at),
   ];
 }
 

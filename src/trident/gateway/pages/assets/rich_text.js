@@ -3,7 +3,8 @@
 
 import { element } from "./session.js";
 
-const FENCE = /^ {0,3}(```+|~~~+)[ \t]*([\w+#.-]*)[^`]*$/;
+// Nothing in it can give back what it took, so that a long line takes no longer than its characters.
+const FENCE = /^ {0,3}(```+(?!`)|~~~+(?!~))[ \t]*(?![ \t])([\w+#.-]*)(?![\w+#.-])[^`]*$/;
 const IN_LINE = /(`[^`\n]+`|\*\*[^*\n]+\*\*)/;
 
 /**
@@ -74,5 +75,5 @@ function inLine(piece, number) {
 }
 
 function trimmed(text) {
-  return text.replace(/^\n+|\s+$/g, "");
+  return text.replace(/^\n+/, "").trimEnd();
 }

@@ -153,6 +153,7 @@ function askForKey(reason) {
 
 /** Forget the key and what the pages keep in this tab. */
 export function signOut() {
+  addEventListener("pagehide", () => sessionStorage.clear()); // after what a page keeps when it is left
   sessionStorage.clear();
   location.reload();
 }

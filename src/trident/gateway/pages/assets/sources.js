@@ -4,16 +4,23 @@
 import { element } from "./session.js";
 
 /** @param {import("./generation.js").Answer} answer */
-export function sources({ annotations, passages = [] }) {
-  const items = passages.length > 0 ? passages.map((each) => passageItem(each, annotations)) : citationItems(annotations);
+export function sources({ text, annotations, passages = [] }) {
+  const cited = passages.length > 0 ? citedNumbers(text, annotations) : new Set();
+  const items = passages.length > 0 ? passages.map((each) => passageItem(each, cited)) : citationItems(annotations);
   if (items.length === 0) return [];
   return [element("p", { class: "sources-title" }, "Sources"), element("ol", { class: "sources" }, ...items)];
 }
 
-function passageItem({ number, document, place, text, finding }, annotations) {
-  const isCited = annotations.some(({ url_citation: cited }) => cited?.url?.endsWith(`#passage-${number}`));
+/** Of the passages that marks in the text name: each annotation says where its mark is, in characters. */
+function citedNumbers(text, annotations) {
+  const characters = [...text];
+  const marks = annotations.map(({ url_citation: it }) => characters.slice(it?.start_index, it?.end_index ?? 0));
+  return new Set(marks.flatMap((mark) => mark.join("").match(/\d+/g) ?? []).map(Number));
+}
+
+function passageItem({ number, document, place, text, finding }, cited) {
   const notes = [
-    ...(isCited ? [] : [" ", element("span", { class: "badge" }, "not cited")]),
+    ...(cited.has(number) ? [] : [" ", element("span", { class: "badge" }, "not cited")]),
     ...(finding ? [" ", element("span", { class: "badge warn" }, finding)] : []),
   ];
   const summary = element("summary", {}, [document, place].filter(Boolean).join(", "), ...notes);
