@@ -183,11 +183,18 @@ def _read_openai(task: Task, fields: Json, base: Sampling) -> Task:
     if not isinstance(body, dict):
         raise InvalidRequestError("body must be an object")
     asked = _READERS[url](body, base)
+    _check_batched(body, asked)
+    request = BatchRequest(asked.prompts[0], asked.sampling)
+    return replace(task, url=url, model=str(body.get("model", "")), request=request, openai=asked)
+
+
+def _check_batched(body: Json, asked: OpenAIRequest) -> None:
+    """Raises InvalidRequestError: it wants what one line of answers cannot tell, or what Triton has not."""
     if asked.is_streaming:
         raise UnsupportedParameterError("stream True is not supported; leave it out", param="stream")
+    if body.get("retrieval") is not None:
+        raise UnsupportedParameterError("documents are the gateway's; leave retrieval out", param="retrieval")
     if asked.sampling.top_logprobs:  # the server says them by their ids, and an answer wants their texts
         raise UnsupportedParameterError("the likeliest tokens are not told in a batch; leave top_logprobs out")
     if len(asked.prompts) != 1:
         raise InvalidRequestError("prompt must be one text in a batch", param="prompt")
-    request = BatchRequest(asked.prompts[0], asked.sampling)
-    return replace(task, url=url, model=str(body.get("model", "")), request=request, openai=asked)

@@ -63,9 +63,7 @@ def test_the_demo_asks_three_questions_and_stops_everything(nothing_left):
 
 
 def test_the_overhead_benchmark_measures_both_sides(nothing_left):
-    result = run(
-        "bench", "overhead", "--json", "--concurrency", "4", "--max-tokens", "8", "--repeats", "1"
-    )
+    result = run("bench", "overhead", "--json", "--concurrency", "4", "--max-tokens", "8", "--repeats", "1")
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
     assert answer["ratio_c4"] > 0

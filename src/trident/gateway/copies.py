@@ -47,8 +47,8 @@ class Copies:
     async def _answer(self, asked: Asked, deployment: str, place: Place) -> Completion:
         """The whole answer; the place is left whatever happens. Raises as the client's stream does."""
         request_id = str(uuid4())
-        sampling = self._upstreams.sampling_at(deployment, asked)
         try:
+            sampling = self._upstreams.sampling_at(deployment, asked)
             async with self._upstreams[deployment].stream(
                 asked.prompt, sampling, request_id=request_id, timeout_s=self._timeout_s
             ) as stream:

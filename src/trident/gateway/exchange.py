@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from trident.errors import DeadlineExceededError, EngineError, TridentError
-from trident.gateway.asked import Asked, Observer, Outcome
+from trident.gateway.asked import Asked, Decision, Observer, Outcome
 from trident.gateway.attempt import Attempt
 from trident.gateway.cache.answers import AnswerCache, Hit, Lead
 from trident.gateway.failover import AttemptAt, Failover
@@ -178,14 +178,19 @@ class Exchange:
         if self._cache is None or decision is None:
             return False
         try:
-            found = self._found = await within(self._cache.find(self._asked, decision), self._remaining_s())
+            await within(self._look_up(self._cache, decision), self._remaining_s())
         except asyncio.TimeoutError as exc:
             raise self._too_late() from exc
+        found = self._found
         if not isinstance(found, Hit):
             return False
         self._replay, self.outcome.cache = iter(found.deltas), found.how
         self.outcome.ttft_s = time.monotonic() - self._began
         return True
+
+    async def _look_up(self, cache: AnswerCache, decision: Decision) -> None:
+        """Kept here at once: whoever is cancelled in the very moment in which it becomes the lead still ends it."""
+        self._found = await cache.find(self._asked, decision)
 
     async def _open(self, failure: TridentError | None = None) -> None:
         self._first = await self._failover.open(self._remaining_s, failure)

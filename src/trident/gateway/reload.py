@@ -50,7 +50,7 @@ class ConfigFile:
 
 def _fixed_changes(before: GatewayConfig, after: GatewayConfig) -> list[str]:
     """Tables that cannot change while it runs, and did."""
-    fixed = ("server", "auth", "cache", "ledger", "storage")
+    fixed = ("server", "auth", "cache", "collections", "ledger", "storage")
     return [name for name in fixed if getattr(before, name) != getattr(after, name)]
 
 

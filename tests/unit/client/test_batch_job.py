@@ -24,6 +24,8 @@ from trident_client.batch_output import AnswerFile, FailureFile
 from trident_client.completion import Completion
 from trident_client.sampling import Sampling
 
+GROUNDED = {"messages": [{"role": "user", "content": "x"}], "retrieval": {"collection": "manuals"}}
+
 
 class KilledError(Exception):
     """The process is no more."""
@@ -145,10 +147,11 @@ def test_bad_lines_are_told_by_their_number_and_the_others_are_answered(folder):
         json.dumps({**openai, "custom_id": "b", "url": "/v1/embeddings"}).encode(),
         json.dumps({**openai, "custom_id": "c", "body": {"prompt": "x", "stream": True}}).encode(),
         b'{"prompt": "\\ud800"}',
+        json.dumps({**openai, "custom_id": "e", "url": "/v1/chat/completions", "body": GROUNDED}).encode(),
         b'{"prompt": "fine", "custom_id": "d"}',
     ]
     tally = folder.run([line + b"\n" for line in lines], Server())
-    assert (tally.num_answered, tally.num_bad_lines, tally.num_failed) == (2, 8, 8)
+    assert (tally.num_answered, tally.num_bad_lines, tally.num_failed) == (2, 9, 9)
     messages = {
         each["line"]: (each.get("error") or each["response"]["body"]["error"])["message"] for each in folder.failures()
     }
@@ -161,6 +164,7 @@ def test_bad_lines_are_told_by_their_number_and_the_others_are_answered(folder):
         8: "url must be /v1/chat/completions or /v1/completions, got '/v1/embeddings'",
         9: "stream True is not supported; leave it out",
         10: "half a surrogate pair (\\ud800 to \\udfff) is no character",
+        11: "documents are the gateway's; leave retrieval out",
     }
     first, second = folder.answers()
     assert first == {
@@ -186,7 +190,7 @@ def test_bad_lines_are_told_by_their_number_and_the_others_are_answered(folder):
         },
         "error": None,
     }
-    assert (second["line"], second["custom_id"], second["text"]) == (11, "d", "<fine>")
+    assert (second["line"], second["custom_id"], second["text"]) == (12, "d", "<fine>")
 
 
 def test_a_file_whose_first_line_is_no_object_holds_prompts_as_they_are(folder):

@@ -215,6 +215,27 @@ def test_a_lead_that_leaves_early_leaves_nobody_waiting():
     assert run(both()) == ["b"]
 
 
+def test_who_leaves_in_the_moment_in_which_it_becomes_the_lead_leaves_nobody_waiting():
+    gateway = Cached(main=words("a"))
+    find = gateway.cache.find
+
+    async def both():
+        first = asyncio.create_task(gateway.ask())
+
+        async def find_and_leave(*what):
+            found = await find(*what)
+            first.cancel()
+            return found
+
+        gateway.cache.find = find_and_leave
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        gateway.cache.find = find
+        return (await gateway.ask())[0]
+
+    assert run(both()) == ["a"]
+
+
 def test_the_answer_of_another_deployment_than_the_key_s_is_not_kept():
     gateway = Cached(models=TWO, main=[EngineError("broke")], spare=words("b"))
 

@@ -95,14 +95,16 @@ async def test_where_it_listens_waits_for_the_next_start_and_says_so(path, gatew
 
 async def test_what_a_rewrite_cannot_change_is_said_table_by_table(path, gateway, caplog):
     before = gateway.config
-    path.write_text(GOOD + "[auth]\nrequired = false\n[cache]\nenabled = true\n[ledger]\ndays = 1\n")
+    rewritten = {
+        "auth": "required = false",
+        "cache": "enabled = true",
+        "collections": "poll_s = 9",
+        "ledger": "days = 1",
+    }
+    path.write_text(GOOD + "".join(f"[{name}]\n{line}\n" for name, line in rewritten.items()))
     await ConfigFile(path, gateway).take()
-    assert (gateway.config.auth, gateway.config.cache, gateway.config.ledger) == (
-        before.auth,
-        before.cache,
-        before.ledger,
-    )
-    assert "[auth], [cache], [ledger] wait for the next start" in caplog.text
+    assert all(getattr(gateway.config, name) == getattr(before, name) for name in rewritten)
+    assert "[auth], [cache], [collections], [ledger] wait for the next start" in caplog.text
 
 
 async def test_a_rewrite_is_noticed_once(path, gateway, monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.gateway.loop import run
 from tests.unit.gateway.scripted_upstream import Bench, ScriptedUpstreams, config_of, words
-from trident.errors import EngineError, InvalidRequestError, UnavailableError
+from trident.errors import EngineError, InvalidRequestError, SettingsError, UnavailableError
 from trident.gateway.comparison import compared
 from trident.gateway.shadow import Shadows
 from trident_client.completion import Delta, assemble
@@ -94,6 +94,26 @@ def test_shadows_that_hang_hold_up_nobody_and_those_beyond_the_bound_are_left_ou
     assert bench.router.states["copy"].num_running == 0
     assert [what[1:] for what in told] == [("copy", None)] * 3
     assert all(stream.is_closed for stream in bench.upstreams.streams)
+
+
+def test_a_copy_that_cannot_be_made_gives_its_place_back():
+    bench, shadows, told = surroundings(copy=words("a", "b"))
+    salted = bench.upstreams.sampling_at
+
+    def sampling_at(name, asked):
+        if name == "copy":
+            raise SettingsError("cannot read the pepper")
+        return salted(name, asked)
+
+    bench.upstreams.sampling_at = sampling_at
+
+    async def use():
+        await ask(bench, shadows)
+        await shadows.settle()
+
+    run(use())
+    assert bench.router.states["copy"].num_running == 0
+    assert [comparison.result for *_, comparison in told] == ["failed"]
 
 
 def test_a_deployment_that_is_full_gets_no_copies():

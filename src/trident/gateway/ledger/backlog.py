@@ -84,6 +84,16 @@ class Backlog:
                 self._in_memory.popleft()
                 self._memory_bytes -= len(line)
 
+    def settle(self) -> None:
+        """At the end of the process, with which its memory goes: to the disk, as far as there is room now."""
+        self._refused.clear()
+        while self._in_memory:
+            line = self._in_memory.popleft()
+            self._memory_bytes -= len(line)
+            if "fact" in self._refused or not self._is_on_disk(line, "fact"):
+                self.lose("fact")
+        self._spool.cut()
+
     def _is_on_disk(self, line: bytes, kind: Kind) -> bool:
         try:
             if self._spool.append(line, _SHARES[kind]):

@@ -87,7 +87,7 @@ class Ledger:
     def version_at(self, deployment: str) -> str:
         """Of what runs there: as the file says, else as it says itself; empty: not known."""
         known = self._deployments.get(deployment)
-        return "" if known is None else known.version or self._served_at(deployment)[:_MAX_VERSION_CHARS]
+        return "" if known is None else (known.version or self._served_at(deployment))[:_MAX_VERSION_CHARS]
 
     def began(self, asked: Asked) -> None:
         """Nothing is written before it is over."""
@@ -130,8 +130,15 @@ class Ledger:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-            with contextlib.suppress(TridentError):
-                await self.flush()
+            await self._bring_the_rest()
+
+    async def _bring_the_rest(self) -> None:
+        try:
+            await self.flush()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the rest of the gateway is still to be closed
+            _log.warning("the ledger leaves what the database has not taken in its spool: %s", exc)
+        if self._backlog is not None:
+            self._backlog.settle()
 
     async def _keep_flushing(self) -> None:
         wait_s, swept_at = _FLUSH_S, -_SWEEP_S

@@ -26,6 +26,10 @@ def brought_by(kept):
     return found
 
 
+async def refuse(lines):
+    raise ConnectionError
+
+
 @pytest.fixture
 def small_memory(monkeypatch):
     monkeypatch.setattr(backlog, "MAX_IN_MEMORY_BYTES", 10 * len(LINE))
@@ -65,14 +69,25 @@ def test_after_what_was_brought_there_is_room_again(tmp_path, small_memory):
 def test_what_was_not_taken_is_handed_over_again(tmp_path):
     kept = Backlog(tmp_path, 150)
 
-    async def refuse(lines):
-        raise ConnectionError
-
     kept.put(LINE)
     kept.put(b"in memory" * 10)
     with pytest.raises(ConnectionError):
         asyncio.run(kept.bring(refuse))
     assert brought_by(kept) == [LINE, b"in memory" * 10]
+
+
+def test_what_waits_in_memory_at_the_end_goes_to_the_disk_as_far_as_there_is_room_now(tmp_path):
+    """The next process brings it; what is beyond is counted."""
+    kept = Backlog(tmp_path, 1000)
+    for number in range(25):
+        kept.put(b"%099d" % number)
+    with pytest.raises(ConnectionError):
+        asyncio.run(kept.bring(refuse))
+    for segment in tmp_path.iterdir():  # another process brings away what is on disk
+        segment.unlink()
+    kept.settle()
+    assert brought_by(Backlog(tmp_path, 1000)) == [b"%099d" % number for number in range(10, 20)]
+    assert kept.num_lost == {"fact": 5}
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="a small tmpfs needs root on Linux")

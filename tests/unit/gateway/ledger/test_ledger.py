@@ -112,6 +112,25 @@ def test_what_a_stop_could_not_bring_the_next_start_brings(deployed):
     assert [row["request_id"] for row in deployed(start)] == ["left"]
 
 
+def test_whatever_the_database_says_at_a_stop_the_next_start_brings_what_is_left(deployed):
+    """The rest of the gateway is closed all the same."""
+
+    async def stop(ledger, database):
+        async def fail(fn, timeout_s=None):
+            raise ValueError("not what a driver should raise")
+
+        database.run = fail
+        for number in range(3):
+            ledger.ended(outcome_of(f"{number}"))
+
+    async def start(ledger, database):
+        await ledger.flush()
+        return len(await rows(database))
+
+    deployed(stop)
+    assert deployed(start) == 3
+
+
 def test_a_spool_that_is_full_goes_on_in_memory(deployed):
     async def test(ledger, database):
         database.is_away = True
