@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import pytest
 
 from tests.gateway.browser import overflow_px, too_faint, wait_until
+from tests.gateway.chat_page import answer_with, ask, ended, text
 from tests.gateway.conftest import deployment_of
 from tests.gateway.running_gateway import RunningGateway, running_gateway
 from trident_client import Client
 
 LONG = "4000"  # tokens: twenty seconds of the simulated engine
 PHONE = {"viewport": {"width": 375, "height": 720}, "has_touch": True}
-CHUNK = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "simulated"}
 
 
 @dataclass(frozen=True)
@@ -58,41 +58,6 @@ def open_chat(keyed, open_page):
         return page
 
     return open_one
-
-
-def ask(page, text, **settings):
-    """Write it and press Enter. `settings`: by the name of the field."""
-    for name, value in settings.items():
-        page.fill(f"#{name}", value)
-    page.fill("#message", text)
-    page.press("#message", "Enter")
-
-
-def ended(page, number=0):
-    """The answer with this number, once it has come to its end."""
-    answer = page.locator(".turn.assistant").nth(number)
-    answer.locator(".actions").wait_for()
-    return answer
-
-
-def answer_with(page, *events, is_whole=True):
-    """Put these events in the place of the gateway's answer."""
-    lines = [f"data: {json.dumps({**CHUNK, **event})}\n\n" for event in events]
-    body = "".join([*lines, "data: [DONE]\n\n"] if is_whole else lines)
-    headers = {
-        "x-request-id": "11111111-1111-4111-8111-111111111111",
-        "x-trident-deployment": "replay",
-        "x-trident-cache": "semantic",
-        "x-trident-cache-reason": "cosine 0.95, gate: agrees",
-    }
-    page.route(
-        "**/v1/chat/completions",
-        lambda route: route.fulfill(status=200, content_type="text/event-stream", headers=headers, body=body),
-    )
-
-
-def text(content, **more):
-    return {"choices": [{"index": 0, "delta": {"content": content, **more}, "finish_reason": None}]}
 
 
 def test_a_reader_without_a_key_is_asked_for_one_until_it_is_good(keyed, open_page):
