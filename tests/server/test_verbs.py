@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from trident.manifest import find_engine
+from trident_client import Client
 
 ROOT = Path(__file__).parents[2]
 TRIDENT = [sys.executable, "-m", "trident"]
@@ -43,14 +44,16 @@ def left_over() -> set[str]:
 
 
 @pytest.fixture
-def nothing_left():
-    """Whatever servers there are elsewhere, this test leaves nothing of its own."""
+def nothing_left(server):
+    """Whatever servers there are elsewhere, this test leaves nothing of its own, and the session's server as it was."""
     before = left_over()
     yield
     deadline = time.monotonic() + 10  # one that is just being stopped elsewhere
     while left_over() - before:
         assert time.monotonic() < deadline, left_over() - before
         time.sleep(0.1)
+    with Client(server.grpc_url) as client:
+        assert client.is_ready()
 
 
 def test_the_demo_asks_three_questions_and_stops_everything(nothing_left):
@@ -63,9 +66,12 @@ def test_the_demo_asks_three_questions_and_stops_everything(nothing_left):
 
 
 def test_the_overhead_benchmark_measures_both_sides(nothing_left):
-    result = run("bench", "overhead", "--json", "--concurrency", "4", "--max-tokens", "8", "--repeats", "1")
+    result = run(
+        "bench", "overhead", "--json", "--concurrency", "1", "--concurrency", "4", "--max-tokens", "8", "--repeats", "1"
+    )
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
+    assert answer["ratio_c1"] > 0
     assert answer["ratio_c4"] > 0
     for side in ("raw", "ensemble"):
         assert answer[side]["c4"]["tokens_per_s"] > 0

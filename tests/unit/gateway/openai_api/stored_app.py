@@ -60,10 +60,17 @@ async def stored_app(folder, *, storage=None, server=None, limits=None, **script
     gateway = Gateway(parse_config(values, environ={}))
     gateway.upstreams = TalkingUpstreams(**scripts)
     gateway.authenticator = KeyIsTenant(limits or {})
+    async with served(gateway) as client_of:
+        yield gateway, client_of
+
+
+@asynccontextmanager
+async def served(gateway):
+    """The gateway's application runs; a function that makes a tenant's HTTP client."""
     app = create_app(gateway)
     clients = []
 
-    def client_of(tenant):
+    def client_of(tenant="team"):
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
             base_url="http://gateway",
@@ -75,7 +82,7 @@ async def stored_app(folder, *, storage=None, server=None, limits=None, **script
 
     async with app.router.lifespan_context(app):
         try:
-            yield gateway, client_of
+            yield client_of
         finally:
             for client in clients:
                 await client.aclose()

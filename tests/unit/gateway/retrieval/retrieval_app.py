@@ -3,12 +3,9 @@
 import json
 from contextlib import asynccontextmanager
 
-import httpx
-
-from tests.unit.gateway.openai_api.stored_app import KeyIsTenant, TalkingClient, TalkingUpstreams
+from tests.unit.gateway.openai_api.stored_app import KeyIsTenant, TalkingClient, TalkingUpstreams, served
 from tests.unit.gateway.retrieval.word_vectors import WordModel
 from trident.errors import PromptTooLongError
-from trident.gateway.app import create_app
 from trident.gateway.config_file import parse_config
 from trident.gateway.gateway import Gateway
 
@@ -66,20 +63,5 @@ async def retrieval_app(folder, *script, route=ROUTE, collections=None, max_mode
     if kept is not None:
         kept.ingestion._read, kept.index._embed = upstreams.words.read, upstreams.words.embed
     gateway.authenticator = KeyIsTenant({})
-    app = create_app(gateway)
-    clients = []
-
-    def client_of(tenant="team"):
-        client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://gateway",
-            headers={"authorization": f"Bearer {tenant}"}, timeout=20,
-        )  # fmt: skip
-        clients.append(client)
-        return client
-
-    async with app.router.lifespan_context(app):
-        try:
-            yield gateway, client_of
-        finally:
-            for client in clients:
-                await client.aclose()
+    async with served(gateway) as client_of:
+        yield gateway, client_of
